@@ -1,0 +1,48 @@
+# The two commands of the README are `make demo` and `make test`; each does its own set-up in .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check install --quiet
+PYTEST_ARGS ?=
+
+.PHONY: demo test test-all check lock bench clean
+
+demo: $(VENV)/installed
+	$(BIN)/vergeos-gateway demo
+
+test: check
+	$(BIN)/pytest -n 2 -m "not slow" $(PYTEST_ARGS)
+
+test-all: check
+	$(BIN)/pytest -n 2 $(PYTEST_ARGS)
+
+check: $(VENV)/installed-dev
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/installed-dev
+	$(BIN)/python -m tests.bench.reads
+
+# The locks carry hashes and no addresses, so that they hold for whatever index a machine uses.
+lock: $(VENV)/installed-dev
+	$(BIN)/uv pip compile pyproject.toml $(LOCK) -o requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --group dev --extra embedded $(LOCK) -o requirements-dev.lock
+LOCK := --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet
+
+$(BIN)/pip:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: requirements.lock pyproject.toml | $(BIN)/pip
+	$(PIP) --require-hashes -r requirements.lock
+	$(PIP) --no-deps -e .
+	@touch $@
+
+$(VENV)/installed-dev: requirements-dev.lock pyproject.toml | $(BIN)/pip
+	$(PIP) --require-hashes -r requirements-dev.lock
+	$(PIP) --no-deps -e .
+	@touch $@ $(VENV)/installed
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache

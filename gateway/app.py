@@ -1,0 +1,101 @@
+"""The aiohttp application of a gateway, and how it is served until it is told to stop."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+
+from aiohttp import web
+
+from gateway.core.errors import GatewayError
+from gateway.core.tool import Catalog
+from gateway.services import Services
+from gateway.settings import Settings
+from gateway.tools import CATALOG as ALL_TOOLS
+from gateway.transports import probes, problems, rest
+from gateway.transports.context import CATALOG, SERVICES
+from gateway.transports.mcp import build_server
+from gateway.transports.mcp_http import McpEndpoint
+
+SHUTDOWN_SECONDS = 2.0  # for requests under way; waits and streams have been ended by then
+MAX_BODY_BYTES = 1024 * 1024
+
+
+class CannotStart(GatewayError):
+    """The settings do not permit to start, or the port is taken."""
+
+    code = "cannot_start"
+
+
+def create_app(services: Services, catalog: Catalog = ALL_TOOLS) -> web.Application:
+    """Return the application with all faces of the catalog."""
+    app = web.Application(client_max_size=MAX_BODY_BYTES)
+    app[SERVICES] = services
+    app[CATALOG] = catalog
+    problems.install(app)
+    probes.mount(app)
+    if not services.settings.metrics_port:
+        probes.mount_metrics(app)
+    rest.mount(app)
+    McpEndpoint(build_server(catalog, lambda: services), allowed_hosts=services.settings.allowed_hosts).mount(app)
+    return app
+
+
+def _metrics_app(services: Services) -> web.Application:
+    """Return the application of a port of its own for `/metrics` and `/livez`."""
+    app = web.Application()
+    app[SERVICES] = services
+    problems.install(app)
+    probes.mount(app)
+    probes.mount_metrics(app)
+    return app
+
+
+def require_safe(settings: Settings) -> None:
+    """Raise `CannotStart` where anybody on the network could use the gateway and nobody said so."""
+    if settings.listens_beyond_loopback and not settings.allow_anonymous:
+        raise CannotStart(
+            f"HOST={settings.host} can be reached from other machines and no authentication is configured",
+            next_step="Set HOST=127.0.0.1, or ALLOW_ANONYMOUS=true if everybody who reaches it may do everything.",
+        )
+
+
+async def serve(services: Services, stop: asyncio.Event, ready: Callable[[str], None] | None = None) -> None:
+    """Serve until `stop` is set; `ready` hears the gateway's URL once it answers. Raises `CannotStart`."""
+    settings = services.settings
+    require_safe(settings)
+    async with AsyncExitStack() as stack:
+        if settings.metrics_port:
+            await stack.enter_async_context(metrics_served(services))
+        url = await stack.enter_async_context(_served(create_app(services), settings.host, settings.port))
+        stack.callback(services.feed.let_go)  # both before the server waits for its requests
+        stack.callback(services.closing.set)
+        if ready is not None:
+            ready(url)
+        await stop.wait()
+
+
+def metrics_served(services: Services) -> AbstractAsyncContextManager[str]:
+    """Return the context in which `/metrics` and the probes are served on their own port."""
+    return _served(_metrics_app(services), services.settings.host, services.settings.metrics_port)
+
+
+@asynccontextmanager
+async def _served(app: web.Application, host: str, port: int) -> AsyncIterator[str]:
+    """Serve an application during the block; yield its URL."""
+    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=SHUTDOWN_SECONDS, access_log=None)
+    await runner.setup()
+    try:
+        await _listen(runner, host, port)
+        bound, port = runner.addresses[0][:2]
+        yield f"http://{f'[{bound}]' if ':' in bound else bound}:{port}"
+    finally:
+        await runner.cleanup()
+
+
+async def _listen(runner: web.AppRunner, host: str, port: int) -> None:
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as exc:
+        raise CannotStart(
+            f"cannot listen on {host}:{port}: {exc.strerror or exc}", next_step="Choose another port with PORT."
+        ) from None

@@ -1,0 +1,96 @@
+"""The one path of every call: authorize, validate, run, wait, record. No face has another way in."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel
+
+from gateway.core.access import Caller
+from gateway.core.answer import Page, Reading, Source
+from gateway.core.job import Job, JobView
+from gateway.core.tool import Tool
+from gateway.services import Services
+from gateway.telemetry import logs
+
+
+class Face(StrEnum):
+    """The door a call came through."""
+
+    REST = "rest"
+    MCP = "mcp"
+    PLAIN = "plain"  # one JSON-RPC message at POST /message
+    STDIO = "stdio"
+
+
+@dataclass(frozen=True)
+class Call:
+    """One use of a tool: who calls, through which door, and how he wants to be answered.
+
+    `wait_seconds` is how long a job may be waited for before its present state is the answer;
+    `report` hears of the job's progress meanwhile. `may_ask` is true when a person can be asked.
+    """
+
+    services: Services
+    caller: Caller
+    face: Face
+    client: str = ""
+    idempotency_key: str | None = None
+    wait_seconds: float = 0.0
+    may_ask: bool = False
+    report: Callable[[JobView], Awaitable[None]] | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a call brought: the value as callers see it, and how fresh it is (None where that says nothing)."""
+
+    tool: Tool
+    value: Any
+    as_of: float | None = None
+    source: Source | None = None
+
+    @property
+    def job(self) -> JobView | None:
+        """The job, where the call made one or asked for one."""
+        return self.value if isinstance(self.value, JobView) else None
+
+    def as_python(self) -> Any:
+        """Return the value ready for JSON, without members that say nothing."""
+        return self.tool.result.dump_python(self.value, mode="json", exclude_none=True)
+
+    def as_json(self) -> bytes:
+        """Return the value as compact JSON."""
+        return self.tool.result.dump_json(self.value, exclude_none=True)
+
+
+async def run(tool: Tool, raw: Mapping[str, Any], call: Call) -> Answer:
+    """Carry out one call.
+
+    Raises a `GatewayError` and nothing else, but for a bug: its code, detail and next step may be
+    shown to the caller as they stand.
+    """
+    with (
+        call.services.metrics.timed_call(tool.name, call.face) as outcome,
+        logs.bound(tool=tool.name, caller=call.caller.name, face=call.face.value),
+    ):
+        tool.require(call.caller)
+        arguments = tool.parse(raw)
+        tool.require(call.caller, arguments)
+        given = {name: getattr(arguments, name) for name in type(arguments).model_fields}
+        answer = await _answer(tool, await tool.run(call, **given), call)
+        outcome.ok()
+        return answer
+
+
+async def _answer(tool: Tool, returned: BaseModel, call: Call) -> Answer:
+    """Turn what the tool returned into what its caller sees, waiting for a job where that was asked."""
+    if isinstance(returned, Job):
+        view = await call.services.follow(returned.id, call.wait_seconds, call.report)
+        return Answer(tool, view.model_copy(update={"note": returned.note}))
+    if isinstance(returned, Reading):
+        return Answer(tool, returned.value, returned.as_of, returned.source)
+    if isinstance(returned, Page):
+        return Answer(tool, returned, returned.as_of, returned.source)
+    return Answer(tool, returned)

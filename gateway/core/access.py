@@ -1,0 +1,37 @@
+"""Who calls, and what he may do."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from gateway.core.errors import Forbidden
+
+
+class Permission(StrEnum):
+    """The five permissions, from harmless to grave."""
+
+    READ = "read"
+    OPERATE = "operate"  # power on, graceful off and reset, create a VM snapshot
+    FORCE = "force"  # force off, hard reset, any forced fallback
+    CHANGE = "change"  # resize, drives, network apply
+    ADMIN = "admin"  # restore, delete, tenants, core networks, keys
+
+
+@dataclass(frozen=True)
+class Caller:
+    """A person, an agent or a machine behind a call; `name` is what others are told."""
+
+    name: str
+    permissions: frozenset[Permission] = field(default_factory=frozenset)
+
+    def may(self, permission: Permission) -> bool:
+        """Tell whether the caller holds `permission`."""
+        return permission in self.permissions
+
+    def require(self, permission: Permission, what: str) -> None:
+        """Raise `Forbidden` unless the caller holds `permission`; `what` names the refused thing."""
+        if permission not in self.permissions:
+            raise Forbidden(f"{what} needs the permission '{permission}', which {self.name} does not have")
+
+
+LOCAL = Caller("local", frozenset(Permission))
+"""Whoever reaches the gateway over loopback or stdio while no authentication is configured."""

@@ -1,0 +1,38 @@
+"""What a tool may answer: a page of rows, one object with its freshness, or a job."""
+
+from enum import StrEnum
+from typing import Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+T = TypeVar("T")
+
+
+class Source(StrEnum):
+    """Where an answer's facts come from."""
+
+    LIVE = "live"  # asked of VergeOS for this call
+    CACHE = "cache"  # asked of VergeOS within the view's lifetime
+    STALE = "stale"  # older than that, since VergeOS cannot be asked
+
+
+class Page(BaseModel, Generic[T]):
+    """Some rows of a list; `total` counts all that match, `next` is the offset of the next page."""
+
+    model_config = ConfigDict(frozen=True)
+
+    items: tuple[T, ...]
+    total: int
+    next: int | None = None
+    as_of: float = Field(description="Unix seconds when VergeOS was asked")
+    source: Source
+
+
+class Reading(BaseModel, Generic[T]):
+    """One object and its freshness; callers see the object, with the freshness beside it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    value: T
+    as_of: float
+    source: Source

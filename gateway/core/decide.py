@@ -1,0 +1,79 @@
+"""Which decider belongs to which kind of job, and the rules that hold for all of them."""
+
+from collections.abc import Callable, Mapping
+
+from gateway.core.job import Ask, Fail, Inquire, Job, JobState, Moment, Seen, Step, Stopped, Wait, Wished
+from gateway.core.power import force_off, power_off, power_on, reset
+from gateway.core.resize import resize
+from gateway.core.times import EngineTimes
+
+Decider = Callable[[Job, Seen | None, Moment, EngineTimes], Step]
+
+DECIDERS: Mapping[str, Decider] = {
+    "power_on": power_on,
+    "power_off": power_off,
+    "force_off": force_off,
+    "reset": reset,
+    "resize": resize,
+}
+GAP = "gap"
+
+
+def before_begun(job: Job, now: Moment, times: EngineTimes) -> Step | None:
+    """Return the end of a job that was cancelled or grew old before its first act; needs no look at VergeOS."""
+    if job.begun_at is not None:
+        return None
+    if job.cancel is not None:
+        return Stopped(f"cancelled by {job.cancel.by} before anything was done")
+    if now.at >= job.created_at + times.begin_within:
+        return Fail(
+            "expired",
+            f"not begun within {times.begin_within:g} s; nothing was done and nothing will be",
+            "Call again if it is still wanted.",
+        )
+    return None
+
+
+def next_step(job: Job, seen: Seen | None, now: Moment, times: EngineTimes) -> Step:
+    """Decide what to do next for a job, from what is known of its object.
+
+    A step that acts or fails is to be decided on a live look; the caller sees to that. A begun job
+    that stood still for long asks a person before it goes on, unless it only mends.
+    """
+    waiting = _unanswered_gap(job, now)
+    if waiting is not None:
+        return waiting
+    step = DECIDERS[job.wish.kind](job, seen, now, times)
+    stood_still = now.at - job.progress_at
+    if isinstance(step, Ask) and not step.mends and job.begun_at is not None and stood_still > times.gap_asks_after:
+        minutes = round(stood_still / 60)
+        return Inquire(f"{job.target.name}: nothing was seen for {minutes} min. Go on with '{step.action}'?", GAP)
+    return step
+
+
+def _unanswered_gap(job: Job, now: Moment) -> Step | None:
+    question = job.question
+    if (
+        question is None
+        or question.about != GAP
+        or question.yes is not None
+        or job.state is not JobState.INPUT_REQUIRED
+    ):
+        return None
+    return Wait(job.phase, question.text, max(question.expires_at, now.at))
+
+
+def with_answers(job: Job, now: Moment) -> Job:
+    """Return the job with an unanswered question that ran out taken as no, and a no to going on as a cancel."""
+    question = job.question
+    if question is None:
+        return job
+    if question.yes is None and now.at >= question.expires_at:
+        question = question.model_copy(update={"yes": False, "answered_at": now.at})
+        job = job.model_copy(update={"question": question})
+    if question.about == GAP and question.yes is False and job.cancel is None:
+        refused = Wished(by="nobody", at=now.at, reason="nobody said to go on after the gap")
+        return job.model_copy(update={"cancel": refused})
+    if question.about == GAP and question.yes and question.answered_at is not None:
+        return job.model_copy(update={"progress_at": max(job.progress_at, question.answered_at)})
+    return job

@@ -1,0 +1,350 @@
+"""A job: its durable record, what callers see of it, and the steps that move it on."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from gateway.core.text import NAME_LIMIT, clean
+from gateway.core.vm import VmLook
+from gateway.core.wishes import AnyWish
+
+RECORD_VERSION = 1
+
+
+class JobState(StrEnum):
+    """Where a job stands, in MCP's words."""
+
+    WORKING = "working"
+    INPUT_REQUIRED = "input_required"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def final(self) -> bool:
+        """True when nothing will change any more."""
+        return self in {JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED}
+
+
+class Phase(StrEnum):
+    """What a working job is at."""
+
+    QUEUED = "queued"
+    ASKED = "asked"
+    WAITING = "waiting"
+    CHANGING = "changing"
+    STOPPING = "stopping"
+    STARTING = "starting"
+    UNDOING = "undoing"
+    HELD = "held"  # VergeOS cannot be seen, or will not let us
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Target(_Frozen):
+    """The object of a job as it was at submit, its name cleaned; all of it is checked again before each act."""
+
+    kind: Literal["vm"] = "vm"
+    key: int
+    machine_key: int
+    name: str
+    uuid: str
+
+    @property
+    def ref(self) -> str:
+        """The object's name in Redis keys."""
+        return f"{self.kind}:{self.key}"
+
+    def fits(self, look: VmLook) -> bool:
+        """Tell whether the live object is still the one that was meant."""
+        name = clean(look.name, NAME_LIMIT)
+        return (self.key, self.machine_key, self.name, self.uuid) == (look.key, look.machine, name, look.uuid)
+
+
+class Act(_Frozen):
+    """One request that changes VergeOS; the intent is saved before it is sent, the answer after.
+
+    `label` tells apart acts of one job that use the same `action`. `patient_at` is the answer's time
+    on the clock that stands still while VergeOS cannot be seen. `refused` is VergeOS' own text.
+    """
+
+    label: str
+    action: str
+    params: dict[str, Any] = Field(default_factory=dict)
+    intended_at: float
+    answered_at: float | None = None
+    patient_at: float | None = None
+    refused: str | None = None
+
+
+class Before(_Frozen):
+    """What the object was at the job's first live look."""
+
+    running: bool
+    cpu_cores: int
+    ram_mb: int
+    started_at: float | None
+
+
+class Wished(_Frozen):
+    """Something somebody asked of a running job: who, when, and why."""
+
+    by: str
+    at: float
+    reason: str = ""
+
+
+class Question(_Frozen):
+    """What a job asks a person; no answer until `expires_at` means no."""
+
+    text: str
+    about: str
+    asked_at: float
+    expires_at: float
+    answered_at: float | None = None
+    yes: bool | None = None
+
+
+class Problem(_Frozen):
+    """Why a job failed or is held: a code for programs, words for people, what to do next."""
+
+    code: str
+    detail: str
+    next_step: str
+
+
+class Joiner(_Frozen):
+    """A caller who asked for the same as an open job."""
+
+    name: str
+    at: float
+
+
+class Job(_Frozen):
+    """The durable record of one long-running action; times are Redis' Unix seconds.
+
+    `cancel`, `joiners` and the answer of `question` are written by callers beside the record and
+    merged in when it is read; everything else is written by the step that holds the fence. `touched`
+    names the views that its read-backs patched, with their generation since; `note` is said to one
+    caller and never stored.
+    """
+
+    id: str
+    version: int = RECORD_VERSION
+    site: str
+    tool: str
+    arguments: dict[str, Any]
+    wish: AnyWish
+    target: Target
+    owner: str
+    face: str
+    client: str = ""
+    may_ask: bool = False
+    state: JobState = JobState.WORKING
+    phase: Phase = Phase.QUEUED
+    detail: str = ""
+    created_at: float
+    begun_at: float | None = None
+    progress_at: float
+    updated_at: float
+    ended_at: float | None = None
+    seq: int = 0
+    failures: int = 0
+    acts: tuple[Act, ...] = ()
+    before: Before | None = None
+    question: Question | None = None
+    trouble: Problem | None = None
+    undoing: Problem | None = None
+    result: dict[str, Any] | None = None
+    overtakes: str | None = None
+    after: str | None = None
+    cancel: Wished | None = None
+    joiners: tuple[Joiner, ...] = ()
+    touched: dict[str, int] = Field(default_factory=dict)
+    note: str | None = None
+
+    def act(self, label: str) -> Act | None:
+        """Return the act of this label, or None where it was never intended."""
+        return next((act for act in self.acts if act.label == label), None)
+
+    def with_act(self, act: Act) -> Self:
+        """Return the job with this act, in place of an earlier one of the same label."""
+        others = tuple(known for known in self.acts if known.label != act.label)
+        return self.model_copy(update={"acts": (*others, act)})
+
+    def without_act(self, label: str) -> Self:
+        """Return the job without this act: it surely never reached VergeOS."""
+        return self.model_copy(update={"acts": tuple(act for act in self.acts if act.label != label)})
+
+    @property
+    def open_act(self) -> Act | None:
+        """The act whose answer has not come, if there is one."""
+        return next((act for act in self.acts if act.answered_at is None), None)
+
+    def view(self, *, waits_for: str | None = None) -> "JobView":
+        """Return what callers see of the job."""
+        return JobView(
+            id=self.id,
+            tool=self.tool,
+            target=TargetView(kind=self.target.kind, id=self.target.key, name=self.target.name),
+            state=self.state,
+            phase=None if self.state.final else self.phase,
+            detail=self.detail,
+            owner=self.owner,
+            created_at=round(self.created_at, 3),
+            ended_at=None if self.ended_at is None else round(self.ended_at, 3),
+            result=self.result,
+            problem=self.trouble,
+            question=self.question.text if self.state is JobState.INPUT_REQUIRED and self.question else None,
+            joiners=tuple(joiner.name for joiner in self.joiners) or None,
+            waits_for=waits_for,
+            note=self.note,
+        )
+
+
+class TargetView(_Frozen):
+    """The object of a job, as callers know it."""
+
+    kind: str
+    id: int
+    name: str
+
+
+class JobView(_Frozen):
+    """A job as callers see it; members that say nothing are left out. Times are Unix seconds."""
+
+    id: str = Field(description="follow it with get_job")
+    tool: str
+    target: TargetView
+    state: JobState
+    phase: Phase | None = None
+    detail: str = ""
+    owner: str
+    created_at: float
+    ended_at: float | None = None
+    result: dict[str, Any] | None = None
+    problem: Problem | None = None
+    question: str | None = None
+    joiners: tuple[str, ...] | None = None
+    waits_for: str | None = Field(None, description="id of the job that goes first on this object")
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is known of the object: the watcher's observation, or with `vm` a live look.
+
+    `at` is when the question was sent to VergeOS. `asked_in_log` is true when VergeOS' own log shows
+    a power-off since the open act's intent. `room_mb` is the most RAM that one node could give, where
+    that was asked (`rooms`) and VergeOS tells it.
+    """
+
+    at: float
+    running: bool
+    status: str
+    started_at: float | None = None
+    vm: VmLook | None = None
+    asked_in_log: bool = False
+    rooms: bool = False
+    room_mb: int | None = None
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Now, on two clocks: Redis' time, and the patient one that stands still while VergeOS cannot be seen."""
+
+    at: float
+    patient: float
+
+
+@dataclass(frozen=True)
+class Look:
+    """Ask VergeOS for the live object, then decide again; with `rooms` also for the room on the nodes."""
+
+    rooms: bool = False
+    log: bool = False
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Send this to VergeOS, after the intent is saved; `mends` marks what only brings the object back."""
+
+    action: str
+    phase: Phase
+    detail: str
+    label: str = ""
+    params: dict[str, Any] = field(default_factory=dict)
+    mends: bool = False
+
+    @property
+    def name(self) -> str:
+        """The act's label; the action where it needs no other."""
+        return self.label or self.action
+
+
+@dataclass(frozen=True)
+class Confirm:
+    """The answer of this act never came, but VergeOS shows its effect: count it as answered now."""
+
+    label: str
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Nothing to do until `until` (Redis' time), or until the watcher sees the object `on` or `off`."""
+
+    phase: Phase
+    detail: str
+    until: float
+    wake_when: Literal["on", "off"] | None = None
+
+
+@dataclass(frozen=True)
+class Inquire:
+    """Ask a person before going on; `about` names what a yes permits."""
+
+    text: str
+    about: str
+
+
+@dataclass(frozen=True)
+class Undo:
+    """The wish is given up after acts were sent: from now on only what was before is brought back."""
+
+    code: str
+    detail: str
+    next_step: str
+
+
+@dataclass(frozen=True)
+class Done:
+    """The wish is fulfilled."""
+
+    detail: str
+    result: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Fail:
+    """The wish cannot be fulfilled; `explain` adds the last lines of the machine's own log."""
+
+    code: str
+    detail: str
+    next_step: str
+    explain: bool = False
+    result: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """Cancelled, with what is left of it said in `detail`."""
+
+    detail: str
+    result: dict[str, Any] = field(default_factory=dict)
+
+
+Step = Look | Ask | Confirm | Wait | Inquire | Undo | Done | Fail | Stopped

@@ -1,0 +1,265 @@
+"""Resize: change the sizes, stop and start the VM so that they count, and bring everything back where that fails.
+
+CPU and RAM are not hot-pluggable: a change of a running VM is stored with `need_restart` and counts after
+the next power cycle (VergeOS API notes 3.8).
+"""
+
+from typing import Any, cast
+
+from gateway.core import acting
+from gateway.core.job import (
+    Act,
+    Ask,
+    Confirm,
+    Done,
+    Fail,
+    Inquire,
+    Job,
+    Look,
+    Moment,
+    Phase,
+    Seen,
+    Step,
+    Stopped,
+    Undo,
+    Wait,
+)
+from gateway.core.times import EngineTimes
+from gateway.core.vm import VmLook
+from gateway.core.wishes import Resize
+
+
+def resize(job: Job, seen: Seen | None, now: Moment, times: EngineTimes) -> Step:
+    """Decide the next step of a resize; never raises.
+
+    Acts, by label: `change` the sizes, `stop`, `stop_hard`, `change_off` (where VergeOS refuses the change
+    while the VM runs), `start`; and to bring things back: `put_back`, `start_again`.
+    """
+    if job.undoing is not None:
+        return _undo(job, job.undoing.code, seen, now, times)
+    if job.cancel is not None and job.acts:
+        return Undo("cancelled", "cancelled", "")
+    step = _change(job, seen, now, times)
+    if step is None and _must_cycle(job):
+        step = _stop(job, seen, now, times) or _change_off(job, seen, now, times) or _start(job, seen, now, times)
+    return _given_up(job, step) if isinstance(step, Fail) else step or _verify(job, seen)
+
+
+def _given_up(job: Job, failed: Fail) -> Step:
+    """A failure before the first act is the end; after it, what was before comes back first."""
+    return Undo(failed.code, failed.detail, failed.next_step) if job.acts else failed
+
+
+def _wish(job: Job) -> Resize:
+    return cast("Resize", job.wish)
+
+
+def _applied(job: Job, vm: VmLook) -> bool:
+    return all(getattr(vm, name) == value for name, value in _wish(job).wanted().items())
+
+
+def _ran_before(job: Job) -> bool:
+    return job.before is not None and job.before.running
+
+
+def _must_cycle(job: Job) -> bool:
+    return _ran_before(job) and _wish(job).may_stop
+
+
+def _change(job: Job, seen: Seen | None, now: Moment, times: EngineTimes) -> Step | None:
+    """Store the new sizes; None once they are stored, or must wait until the VM is off."""
+    act = job.act("change")
+    if act is None:
+        return _first_look(job, seen)
+    if act.answered_at is None:
+        return _unanswered_sizes(job, act, _wish(job).wanted(), seen, now, times)
+    if job.act("stop") is not None or (act.refused is not None and _must_cycle(job)):
+        return None
+    if seen is None or seen.vm is None:
+        return Look()
+    return acting.refusal(act, seen) or (None if _applied(job, seen.vm) else _ignored(job))
+
+
+def _first_look(job: Job, seen: Seen | None) -> Step:
+    rooms = _wish(job).ram_mb is not None and _wish(job).may_stop
+    if seen is None or seen.vm is None or seen.rooms < rooms:
+        return Look(rooms=rooms)
+    if _applied(job, seen.vm) and not (seen.vm.need_restart and _must_cycle(job)):
+        sizes = {"cpu_cores": seen.vm.cpu_cores, "ram_mb": seen.vm.ram_mb, "need_restart": seen.vm.need_restart}
+        return Done("had these sizes already", {**sizes, "changed": False})
+    return _refused_by_limits(job, seen.vm, seen.room_mb) or _set_sizes("change", _wish(job).wanted())
+
+
+def _refused_by_limits(job: Job, vm: VmLook, room_mb: int | None) -> Fail | None:
+    wish, name = _wish(job), job.target.name
+    for value, limit, what in (
+        (wish.cpu_cores, vm.max_cores_per_vm, "cores"),
+        (wish.ram_mb, vm.max_ram_mb_per_vm, "MB of RAM"),
+    ):
+        if value is not None and limit and value > limit:
+            return Fail("over_limit", f"{name}'s cluster allows {limit} {what} per VM, not {value}", "Ask for less.")
+    if wish.ram_mb is not None and wish.ram_mb > vm.ram_mb and room_mb is not None and wish.ram_mb > room_mb:
+        return Fail("no_room", f"no node has {wish.ram_mb} MB of RAM free; the most is {room_mb} MB", "Ask for less.")
+    return None
+
+
+def _set_sizes(label: str, sizes: dict[str, Any], *, mends: bool = False) -> Ask:
+    words = "putting the old size back" if mends else "changing the size"
+    return Ask("set_size", Phase.UNDOING if mends else Phase.CHANGING, words, label, sizes, mends)
+
+
+def _unanswered_sizes(
+    job: Job, act: Act, sizes: dict[str, Any], seen: Seen | None, now: Moment, times: EngineTimes
+) -> Step:
+    """The sizes themselves tell whether the request arrived; storing them twice does no harm."""
+    late = acting.unsettled(act, seen, now, times)
+    if late is not None:
+        return late
+    vm = seen.vm if seen is not None else None
+    stored = vm is not None and all(getattr(vm, name) == value for name, value in sizes.items())
+    return Confirm(act.label) if stored else _set_sizes(act.label, sizes, mends=job.undoing is not None)
+
+
+def _ignored(job: Job) -> Fail:
+    return Fail(
+        "not_applied",
+        f"VergeOS took the change of {job.target.name} and did not do it",
+        "Look at the VM in VergeOS; the gateway's user may lack the right to modify it.",
+    )
+
+
+def _stop(job: Job, seen: Seen | None, now: Moment, times: EngineTimes) -> Step | None:
+    """Bring the running VM down; None once it was seen off."""
+    if job.act("start") is not None or (seen is not None and not seen.running):
+        return None
+    step = acting.poweroff(job, "stop", seen, now, times)
+    if step is not None:
+        return step
+    if job.act("stop_hard") is not None:
+        return acting.kill(job, "stop_hard", seen, now, times)
+    return _grace(job, cast("Act", job.act("stop")), seen, now, times)
+
+
+def _grace(job: Job, asked: Act, seen: Seen | None, now: Moment, times: EngineTimes) -> Step:
+    wish = _wish(job)
+    left = (asked.patient_at or asked.intended_at) + wish.wait_seconds - now.patient
+    if left > 0:
+        grace = f"waiting up to {wish.wait_seconds:g} s for the guest to shut down"
+        return Wait(Phase.STOPPING, grace, now.at + left, wake_when="off")
+    force = acting.may_force(job, wish.force, wish.wait_seconds)
+    if isinstance(force, Inquire):
+        asked_already = job.question is not None and job.question.about == force.about
+        return (
+            Wait(Phase.STOPPING, force.text, job.question.expires_at, "off")
+            if asked_already and job.question
+            else force
+        )
+    if force:
+        return acting.kill(job, "stop_hard", seen, now, times)
+    if seen is None:
+        return Look()
+    return Fail(
+        "still_running",
+        f"{job.target.name} did not shut down within {wish.wait_seconds:g} s and was not forced",
+        "Call again with a longer wait_timeout or with force_after_timeout=true.",
+    )
+
+
+def _change_off(job: Job, seen: Seen | None, now: Moment, times: EngineTimes) -> Step | None:
+    """Store the sizes now that the VM is off, where VergeOS refused that while it ran."""
+    changed = job.act("change")
+    if changed is None or changed.refused is None:
+        return None
+    act = job.act("change_off")
+    if act is None:
+        return _set_sizes("change_off", _wish(job).wanted())
+    if act.answered_at is None:
+        return _unanswered_sizes(job, act, _wish(job).wanted(), seen, now, times)
+    return acting.refusal(act, seen)
+
+
+def _start(job: Job, seen: Seen | None, now: Moment, times: EngineTimes) -> Step | None:
+    return acting.poweron(job, "start", seen, now, times) if _wish(job).restart else None
+
+
+def _verify(job: Job, seen: Seen | None) -> Step:
+    """Read back what the VM has now."""
+    vm = seen.vm if seen is not None else None
+    if vm is None:
+        return Look()
+    if not _applied(job, vm):
+        return _given_up(job, _ignored(job))
+    result = {
+        "cpu_cores": vm.cpu_cores,
+        "ram_mb": vm.ram_mb,
+        "running": vm.running,
+        "need_restart": vm.need_restart,
+        "changed": True,
+    }
+    pending = vm.running and vm.need_restart
+    words = "size is stored and counts after the next power cycle" if pending else "has the new size"
+    return Done(words if vm.running else f"{words}; the VM is off", result)
+
+
+def _undo(job: Job, reason: str, seen: Seen | None, now: Moment, times: EngineTimes) -> Step:
+    """Bring back the old sizes, and a VM that ran; then end with the reason."""
+    interrupted = job.open_act
+    if interrupted is not None and interrupted.label not in {"put_back", "start_again"}:
+        late = acting.unsettled(interrupted, seen, now, times)
+        if late is not None:
+            return late
+    return _put_back(job, seen, now, times) or _run_again(job, reason, seen, now, times) or _end(job, reason)
+
+
+def _put_back(job: Job, seen: Seen | None, now: Moment, times: EngineTimes) -> Step | None:
+    """Store the old sizes; None once they are back, or VergeOS refuses: a running VM matters more."""
+    act, before = job.act("put_back"), job.before
+    if before is None or (act is not None and act.answered_at is not None):
+        return None
+    sizes = {name: getattr(before, name) for name in _wish(job).wanted()}
+    if act is not None:
+        return _unanswered_sizes(job, act, sizes, seen, now, times)
+    if seen is None or seen.vm is None:
+        return Look()
+    changed = any(getattr(seen.vm, name) != value for name, value in sizes.items())
+    return _set_sizes("put_back", sizes, mends=True) if changed else None
+
+
+def _run_again(job: Job, reason: str, seen: Seen | None, now: Moment, times: EngineTimes) -> Step | None:
+    """See to it that a VM that ran before runs; None once it does and no shutdown is under way any more."""
+    if not _ran_before(job):
+        return None
+    if seen is None:
+        return Look()
+    if not seen.running or job.act("start_again") is not None:
+        step = acting.poweron(job, "start_again", seen, now, times, mends=True)
+        return _left_off(job, reason, step) if isinstance(step, Fail) else step
+    stop = job.act("stop")
+    if stop is None or stop.refused is not None or job.act("start") is not None:
+        return None
+    left = (stop.patient_at or stop.intended_at) + times.watch_unforced - now.patient
+    if left <= 0:
+        return None
+    words = "old size is back; watching so that a late shutdown does not leave the VM off"
+    return Wait(Phase.UNDOING, words, now.at + left, wake_when="off")
+
+
+def _left_off(job: Job, reason: str, failed: Fail) -> Fail:
+    """The worst end: say it first."""
+    return Fail(
+        "left_off",
+        f"{job.target.name} IS OFF and could not be started again after '{reason}': {failed.detail}",
+        failed.next_step,
+        explain=failed.explain,
+        result={"running": False},
+    )
+
+
+def _end(job: Job, reason: str) -> Step:
+    runs = "; it runs" if _ran_before(job) else ""
+    if reason == "cancelled":
+        return Stopped(f"cancelled; {job.target.name} has its old size{runs}")
+    undoing = job.undoing
+    detail = undoing.detail if undoing is not None else reason
+    next_step = undoing.next_step if undoing is not None else ""
+    return Fail(reason, f"{detail}; it has its old size{runs}", next_step, result={"running": _ran_before(job)})

@@ -1,0 +1,172 @@
+"""What a tool is, and the catalog of them; every face derives from these declarations."""
+
+import inspect
+import re
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from typing import Any, get_args, get_origin, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
+
+from gateway.core.access import Caller, Permission
+from gateway.core.answer import Reading
+from gateway.core.errors import InvalidArgument, UnknownTool
+from gateway.core.job import Job, JobView
+
+
+class Effect(StrEnum):
+    """What a tool does to the platform."""
+
+    READ = "read"
+    CHANGE = "change"
+    DESTROY = "destroy"  # what was there before is lost: force off, hard reset, restore, delete
+
+
+class Arguments(BaseModel):
+    """The validated arguments of one call; each tool has a subclass made from its parameters."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True)
+class Route:
+    """A REST route of a tool, e.g. `POST /vms/{id}/poweroff`; `{name}` is a parameter of the tool."""
+
+    method: str
+    path: str
+
+    @property
+    def path_parameters(self) -> frozenset[str]:
+        """Names of the parameters that stand in the path."""
+        return frozenset(re.findall(r"{(\w+)}", self.path))
+
+
+@dataclass(frozen=True)
+class Tool:
+    """One declared feature. `run` takes the call and the validated arguments as keywords."""
+
+    name: str
+    description: str
+    run: Callable[..., Awaitable[Any]]
+    arguments: type[Arguments]
+    result: TypeAdapter[Any]
+    routes: tuple[Route, ...]
+    permission: Permission
+    effect: Effect
+    makes_job: bool
+    escalates: Mapping[str, Permission] = field(default_factory=dict)
+
+    def parse(self, raw: Mapping[str, Any]) -> Arguments:
+        """Return the arguments, validated; raise `InvalidArgument` that names each wrong one."""
+        try:
+            return self.arguments.model_validate(raw)
+        except ValidationError as exc:
+            raise InvalidArgument(f"{self.name}: {_sentence(exc)}") from None
+
+    def require(self, caller: Caller, arguments: Arguments | None = None) -> None:
+        """Raise `Forbidden` unless the caller holds what the tool, and these arguments of it, ask for."""
+        caller.require(self.permission, self.name)
+        for parameter, permission in self.escalates.items() if arguments is not None else ():
+            if getattr(arguments, parameter):
+                caller.require(permission, f"{self.name} with {parameter}")
+
+    @cached_property
+    def input_schema(self) -> dict[str, Any]:
+        """JSON schema of the arguments."""
+        schema: dict[str, Any] = _without_titles(self.arguments.model_json_schema())
+        return schema
+
+    @cached_property
+    def output_schema(self) -> dict[str, Any]:
+        """JSON schema of the answer as callers see it."""
+        schema: dict[str, Any] = _without_titles(self.result.json_schema(mode="serialization"))
+        return schema
+
+
+class Catalog:
+    """All tools, in the order of their declaration."""
+
+    def __init__(self, tools: Iterable[Tool]) -> None:
+        self._tools = {tool.name: tool for tool in tools}
+
+    def __iter__(self) -> Iterator[Tool]:
+        return iter(self._tools.values())
+
+    def __len__(self) -> int:
+        return len(self._tools)
+
+    def __getitem__(self, name: str) -> Tool:
+        """Return the tool of this name; raise `UnknownTool`."""
+        try:
+            return self._tools[name]
+        except KeyError:
+            raise UnknownTool(f"there is no tool {name!r}") from None
+
+    def usable_by(self, caller: Caller) -> tuple[Tool, ...]:
+        """Return the tools whose permission the caller holds."""
+        return tuple(tool for tool in self if caller.may(tool.permission))
+
+
+def tool(
+    *routes: str, permission: Permission, effect: Effect, escalates: Mapping[str, Permission] | None = None
+) -> Callable[[Callable[..., Awaitable[Any]]], Tool]:
+    """Declare an async function as a tool.
+
+    Its first parameter is the call; its keyword parameters are the input schema, its docstring the
+    description, its return annotation (`Page[…]`, `Reading[…]`, `Job` or a model) the output schema.
+    `escalates` names parameters that need a further permission when they are true.
+    """
+
+    def declare(function: Callable[..., Awaitable[Any]]) -> Tool:
+        hints = get_type_hints(function, include_extras=True)
+        returned = hints.pop("return")
+        return Tool(
+            name=function.__name__,
+            description=inspect.cleandoc(function.__doc__ or ""),
+            run=function,
+            arguments=_arguments_model(function, hints),
+            result=TypeAdapter(_shown(returned)),
+            routes=tuple(Route(*route.split(" ", 1)) for route in routes),
+            permission=permission,
+            effect=effect,
+            makes_job=returned is Job,
+            escalates=escalates or {},
+        )
+
+    return declare
+
+
+def _arguments_model(function: Callable[..., Any], hints: Mapping[str, Any]) -> type[Arguments]:
+    parameters = list(inspect.signature(function).parameters.values())[1:]
+    fields: dict[str, Any] = {
+        p.name: (hints[p.name], ... if p.default is inspect.Parameter.empty else p.default) for p in parameters
+    }
+    return create_model(f"{function.__name__}_arguments", __base__=Arguments, **fields)
+
+
+def _shown(returned: Any) -> Any:
+    """Map what a tool returns to what its caller sees: a job's view, a reading's value."""
+    if returned is Job:
+        return JobView
+    if isinstance(returned, type) and issubclass(returned, Reading):
+        return returned.model_fields["value"].annotation
+    return get_args(returned)[0] if get_origin(returned) is Reading else returned
+
+
+def _sentence(exc: ValidationError) -> str:
+    """Return what is wrong with which argument, without the values: they may be secret or huge."""
+    parts = []
+    for error in exc.errors(include_url=False, include_context=False, include_input=False)[:5]:
+        where = ".".join(str(part) for part in error["loc"]) or "arguments"
+        what = "is not a parameter of this tool" if error["type"] == "extra_forbidden" else error["msg"]
+        parts.append(f"{where}: {what[0].lower() + what[1:]}")
+    return "; ".join(parts)
+
+
+def _without_titles(schema: Any) -> Any:
+    """Drop pydantic's generated titles, which cost tokens and say nothing."""
+    if isinstance(schema, dict):
+        return {k: _without_titles(v) for k, v in schema.items() if not (k == "title" and isinstance(v, str))}
+    return [_without_titles(item) for item in schema] if isinstance(schema, list) else schema

@@ -1,0 +1,76 @@
+"""What a job is asked to reach: one small shape per kind, stored in the job's record."""
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Wish(BaseModel):
+    """What is wanted of one object.
+
+    `leads_to` is the power state this wish means to leave behind; wishes that lead to opposite states
+    do not wait behind each other. `overtakes` names the kinds whose open jobs this wish goes before.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    leads_to: ClassVar[Literal["on", "off"] | None] = None
+    overtakes: ClassVar[frozenset[str]] = frozenset()
+
+    def opposes(self, other: "Wish") -> bool:
+        """Tell whether this wish and `other` want opposite power states."""
+        return {self.leads_to, other.leads_to} == {"on", "off"}
+
+
+class PowerOn(Wish):
+    """The VM runs."""
+
+    kind: Literal["power_on"] = "power_on"
+    leads_to: ClassVar[Literal["on", "off"] | None] = "on"
+
+
+class PowerOff(Wish):
+    """The VM is off: asked by ACPI, then `wait_seconds` of grace, then by force where `force` is true.
+
+    `wait_seconds` 0 asks once and never forces. `force` None means that nobody said.
+    """
+
+    kind: Literal["power_off"] = "power_off"
+    leads_to: ClassVar[Literal["on", "off"] | None] = "off"
+    wait_seconds: int = 0
+    force: bool | None = None
+
+
+class ForceOff(Wish):
+    """The VM is off at once, as if its plug were pulled."""
+
+    kind: Literal["force_off"] = "force_off"
+    leads_to: ClassVar[Literal["on", "off"] | None] = "off"
+    overtakes: ClassVar[frozenset[str]] = frozenset({"power_off"})
+
+
+class Reset(Wish):
+    """The VM starts anew: the guest reboots, or the machine is reset where `hard` is true."""
+
+    kind: Literal["reset"] = "reset"
+    hard: bool = False
+
+
+class Resize(Wish):
+    """The VM has these cores and this RAM (None = as it is); a VM that ran runs again where `restart` is true."""
+
+    kind: Literal["resize"] = "resize"
+    cpu_cores: int | None = None
+    ram_mb: int | None = None
+    may_stop: bool = False
+    wait_seconds: int = 60
+    force: bool | None = False
+    restart: bool = True
+
+    def wanted(self) -> dict[str, Any]:
+        """Return the sizes that are asked for."""
+        sizes = {"cpu_cores": self.cpu_cores, "ram_mb": self.ram_mb}
+        return {name: value for name, value in sizes.items() if value is not None}
+
+
+AnyWish = Annotated[PowerOn | PowerOff | ForceOff | Reset | Resize, Field(discriminator="kind")]

@@ -1,0 +1,94 @@
+"""Everything that can be set: the environment, read once into one frozen `Settings`."""
+
+import hashlib
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AliasChoices, Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from gateway.core.times import EngineTimes
+
+SIMULATED = "simulated"  # the site of every simulation: nothing asked of it can reach a real VM
+
+
+class Settings(BaseSettings):
+    """One process' settings; the names of the variables are the field names in upper case."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True, env_nested_delimiter="__"
+    )
+
+    vergeos_host: str = Field(
+        "", description="VergeOS: host, host:port or URL. `https://` unless a URL says otherwise."
+    )
+    vergeos_api_key: SecretStr | None = Field(None, description="VergeOS API key (preferred).")
+    vergeos_token: SecretStr | None = Field(None, description="Session token or key, sent as `x-yottabyte-token`.")
+    vergeos_user: str = Field(
+        "",
+        description="VergeOS user, with VERGEOS_PASS.",
+        validation_alias=AliasChoices("VERGEOS_USER", "VERGEOS_USERNAME"),
+    )
+    vergeos_pass: SecretStr | None = Field(
+        None, description="Password of VERGEOS_USER.", validation_alias=AliasChoices("VERGEOS_PASS", "VERGEOS_PASSWORD")
+    )
+    vergeos_verify_ssl: bool = Field(True, description="Verify the certificate of VergeOS.")
+    vergeos_ca_bundle: Path | None = Field(None, description="File of the CA that signed the certificate of VergeOS.")
+    vergeos_site: str = Field(
+        "",
+        pattern=r"^[a-z0-9-]{0,60}$",
+        description="Name of the VergeOS system in Redis keys; empty = from its address.",
+    )
+    vergeos_requests_per_hour: int = Field(1000, ge=0, description="Documented by VergeOS; stretches reads; 0 = none.")
+    vergeos_requests_per_second: int = Field(10, ge=0, description="Hard limit over all processes; 0 = none.")
+    vergeos_max_concurrent: int = Field(5, ge=0, description="Hard limit of requests at once per process; 0 = none.")
+    vergeos_timeout: float = Field(10.0, gt=0, description="Seconds a read of VergeOS may take.")
+    vergeos_max_answer_mb: int = Field(32, gt=0, description="Largest answer of VergeOS that is read, in MB.")
+    redis_url: SecretStr | None = Field(None, description="Redis; empty = an embedded server on a single machine.")
+    state_dir: Path | None = Field(None, description="Folder of the embedded Redis; empty = the user's state folder.")
+    host: str = Field("127.0.0.1", description="Address the gateway listens on.")
+    port: int = Field(3002, ge=0, le=65535, description="Port the gateway listens on.")
+    metrics_port: int = Field(0, ge=0, le=65535, description="Port of /metrics; 0 = the same port (worker: none).")
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Host names, separated by commas, that requests may name besides loopback."
+    )
+    allow_anonymous: bool = Field(False, description="Serve beyond loopback without authentication.")
+    mcp_wait_seconds: float = Field(45.0, ge=0, le=55, description="Longest wait of one MCP call for its job.")
+    same_call_seconds: float = Field(
+        120.0, ge=0, description="A call repeated this soon after its job completed is the same call."
+    )
+    job_days: int = Field(30, ge=1, description="Days that the record of an ended job is kept.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
+    engine: EngineTimes = Field(EngineTimes(), description="Times of the job engine, e.g. ENGINE__LEASE=5.")
+    engine_speed: float = Field(1.0, gt=0, description="Divides every engine time; tests run with 10.")
+
+    @field_validator("allowed_hosts", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @property
+    def times(self) -> EngineTimes:
+        """The engine's times at the speed that is set."""
+        return self.engine if self.engine_speed == 1.0 else self.engine.scaled(1 / self.engine_speed)
+
+    @property
+    def base_url(self) -> str:
+        """VergeOS' address as a URL without a trailing slash; empty where no host is set."""
+        host = self.vergeos_host.strip().rstrip("/")
+        return host if not host or "://" in host else f"https://{host}"
+
+    @property
+    def site(self) -> str:
+        """The name of the VergeOS system in every Redis key: readable, and different for each address."""
+        if self.vergeos_site:
+            return self.vergeos_site
+        address = urlsplit(self.base_url).netloc.lower()
+        readable = "".join(c if c.isalnum() else "-" for c in address).strip("-")[:40]
+        return f"{readable}-{hashlib.sha256(self.base_url.lower().encode()).hexdigest()[:8]}"
+
+    @property
+    def listens_beyond_loopback(self) -> bool:
+        """True when the gateway's address can be reached from other machines."""
+        return self.host not in {"127.0.0.1", "::1", "localhost"}

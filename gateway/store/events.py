@@ -1,0 +1,132 @@
+"""Events told to many: one blocking read of the stream per process, bounded queues behind it."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import orjson
+from redis.exceptions import RedisError
+
+from gateway.core.errors import StoreError
+from gateway.core.events import JobEvent
+from gateway.store.connection import RedisClient
+from gateway.store.jobs import Jobs
+from gateway.telemetry.logs import get_logger
+
+BLOCK_MS = 5_000
+PAUSE_SECONDS = 0.5  # between tries while Redis is away
+QUEUE_LENGTH = 256  # a follower that falls this far behind is cut off and may resume
+
+log = get_logger(__name__)
+
+
+class Feed:
+    """Job events as they happen; `changed_view(name, generation)` hears of views that changed elsewhere."""
+
+    def __init__(self, redis: RedisClient, jobs: Jobs, changed_view: Callable[[str, int], None]) -> None:
+        self._redis = redis
+        self._jobs = jobs
+        self._changed_view = changed_view
+        self._followers: defaultdict[str, set[asyncio.Queue[JobEvent | None]]] = defaultdict(set)
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def followers(self) -> int:
+        """How many follow a job now."""
+        return sum(map(len, self._followers.values()))
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Feed"]:
+        """Read the stream while the block lasts; at its end every follower is let go."""
+        task = asyncio.create_task(self._read_for_ever(), name="event-feed")
+        try:
+            yield self
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+            self.let_go()
+
+    def let_go(self) -> None:
+        """End every follower's iteration: the process stops, or events may have been missed."""
+        for queues in list(self._followers.values()):
+            for queue in queues:
+                _put(queue, None)
+
+    @asynccontextmanager
+    async def follow(self, job_id: str, after_seq: int = 0) -> AsyncIterator[AsyncIterator[JobEvent]]:
+        """Yield a job's events with a higher `seq`: stored ones first, then live ones, up to its last.
+
+        The iteration also ends when the process stops or the follower is too slow; ask again with the
+        last `seq` then. Raises `UnknownJob`, `StoreError`.
+        """
+        queue: asyncio.Queue[JobEvent | None] = asyncio.Queue(QUEUE_LENGTH)
+        self._followers[job_id].add(queue)
+        try:
+            await self._jobs.get(job_id)
+            yield self._events(job_id, after_seq, queue)
+        finally:
+            self._followers[job_id].discard(queue)
+            if not self._followers[job_id]:
+                del self._followers[job_id]
+
+    async def _events(
+        self, job_id: str, after_seq: int, queue: asyncio.Queue[JobEvent | None]
+    ) -> AsyncIterator[JobEvent]:
+        for event in await self._jobs.events(job_id, after_seq):
+            after_seq = event.seq
+            yield event
+            if event.state.final:
+                return
+        while (live := await queue.get()) is not None:
+            if live.seq <= after_seq:
+                continue
+            after_seq = live.seq
+            yield live
+            if live.state.final:
+                return
+
+    async def _read_for_ever(self) -> None:
+        last = "$"
+        while True:
+            try:
+                last = await self._read(last)
+            except (RedisError, StoreError, OSError) as exc:
+                log.warning("event feed interrupted", error=type(exc).__name__)
+                self.let_go()  # they resume from the stored events
+                last = "$"
+                await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _read(self, last: str) -> str:
+        """Read what came after `last` and hand it out; return the last id read."""
+        stream = self._jobs.keys.events
+        if last == "$":
+            newest = await self._redis.xrevrange(stream, count=1)
+            last = newest[0][0].decode() if newest else "0-0"
+        answer: Any = await self._redis.xread({stream: last}, count=500, block=BLOCK_MS)
+        for _, entries in answer or []:
+            for entry_id, fields in entries:
+                last = entry_id.decode()
+                self._hand_out(fields)
+        return last
+
+    def _hand_out(self, fields: dict[bytes, bytes]) -> None:
+        if b"view" in fields:
+            changed = orjson.loads(fields[b"view"])
+            self._changed_view(changed["view"], changed["generation"])
+        elif b"job" in fields:
+            event = JobEvent.model_validate_json(fields[b"job"])
+            for queue in self._followers.get(event.job_id, ()):
+                _put(queue, event)
+
+
+def _put(queue: asyncio.Queue[JobEvent | None], event: JobEvent | None) -> None:
+    """Add an event; a full queue is emptied and ended, so that its follower resumes instead of holding others up."""
+    try:
+        queue.put_nowait(event)
+    except asyncio.QueueFull:
+        while not queue.empty():
+            queue.get_nowait()
+        queue.put_nowait(None)

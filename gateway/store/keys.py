@@ -1,0 +1,125 @@
+"""The name and the life of every Redis key, and where each lives: all begin with the site they belong to."""
+
+from dataclasses import dataclass
+
+DAY_SECONDS = 86_400
+IDEMPOTENCY_SECONDS = DAY_SECONDS  # an explicit key holds this long past its job's end
+EVENT_STREAM_LENGTH = 10_000  # the fan-out stream; a job's own history stands in its list
+JOB_EVENTS_KEPT = 500
+VIEW_SECONDS = DAY_SECONDS  # rows nobody asks for go; how long they may be *served* is the view's own lifetime
+LATCH_SECONDS = 30 * DAY_SECONDS
+SESSION_SECONDS = 20 * 3_600  # below VergeOS' 24 h of inactivity
+OBSERVED_SECONDS = 600
+HEARTBEAT_SECONDS = 15
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The keys of one site."""
+
+    site: str
+
+    def _key(self, *parts: object) -> str:
+        return ":".join(("vg", self.site, *map(str, parts)))
+
+    # jobs
+    def job(self, job_id: str) -> str:
+        """Hash: `record` (JSON), `fence`, and what callers ask: `cancel`, `answer`, `joiners`. Live, then JOB_DAYS."""
+        return self._key("job", job_id)
+
+    def job_events(self, job_id: str) -> str:
+        """List of event JSON, oldest first. Lives as long as the job's hash."""
+        return self._key("job-events", job_id)
+
+    @property
+    def jobs(self) -> str:
+        """Sorted set: every job with a record, by time of creation. Trimmed by the sweeper."""
+        return self._key("jobs")
+
+    @property
+    def active(self) -> str:
+        """Sorted set: jobs that have not ended, by time of last progress. Live."""
+        return self._key("active")
+
+    @property
+    def waits(self) -> str:
+        """Hash: job id -> what the watcher must know of its wait. Live."""
+        return self._key("waits")
+
+    @property
+    def asked(self) -> str:
+        """Set: jobs of which something was asked that no step has heard yet. Live."""
+        return self._key("asked")
+
+    def target_queue(self, target: str) -> str:
+        """List: the open jobs of one object in their order; the first owns the object. Live."""
+        return self._key("queue", target)
+
+    def last_job(self, target: str) -> str:
+        """String: id of the job that was last accepted for this object. A day."""
+        return self._key("last", target)
+
+    def idempotency(self, owner: str, digest: str) -> str:
+        """String: id of the job this call made. As long as the job runs, then a day."""
+        return self._key("idem", owner, digest)
+
+    @property
+    def events(self) -> str:
+        """Stream of all job events and view changes, for fan-out. Bounded by length."""
+        return self._key("events")
+
+    @property
+    def arq_queue(self) -> str:
+        """arq's queue: of this site alone, so that no worker of another site sees its steps."""
+        return f"arq:queue:{self.site}"
+
+    # the watcher
+    @property
+    def leader(self) -> str:
+        """String: which worker watches and sweeps. Seconds."""
+        return self._key("leader")
+
+    @property
+    def observed(self) -> str:
+        """Hash: machine key -> last observation (JSON). Minutes."""
+        return self._key("observed")
+
+    @property
+    def sight(self) -> str:
+        """Hash: since when VergeOS cannot be seen, and for how long in all. Live."""
+        return self._key("sight")
+
+    def heartbeat(self, worker: str) -> str:
+        """String: this worker lives. Seconds."""
+        return self._key("worker", worker)
+
+    # reads
+    def view(self, name: str) -> str:
+        """Hash: generation and time of a view's rows. A day."""
+        return self._key("view", name)
+
+    def view_rows(self, name: str) -> str:
+        """Hash: row key -> row (JSON). A day."""
+        return self._key("view-rows", name)
+
+    def view_refresh(self, name: str) -> str:
+        """String: which process refreshes the view now. Seconds."""
+        return self._key("view-refresh", name)
+
+    # VergeOS
+    @property
+    def identity(self) -> str:
+        """String: the identity of the VergeOS system that this site was first seen as. Live."""
+        return self._key("identity")
+
+    def latch(self, fingerprint: str) -> str:
+        """String: since when VergeOS refuses these credentials. 30 days."""
+        return self._key("refused", fingerprint)
+
+    def session(self, fingerprint: str) -> str:
+        """String: the session token that all processes share. 20 hours."""
+        return self._key("session", fingerprint)
+
+    def window(self, second: int) -> str:
+        """Counter of the VergeOS requests of one second. Seconds."""
+        return self._key("spent", second)

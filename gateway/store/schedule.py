@@ -1,0 +1,42 @@
+"""arq's own keys, written by us: when a job's next step is due. One arq job a job, with the same id.
+
+They stand in the same MULTI as the job's record, so that there is no record without its step and no
+reading of `enqueue_job`'s None, which may mean "exists already" or "nothing queued".
+"""
+
+import time
+from collections.abc import Iterable
+
+import orjson
+from arq.constants import job_key_prefix
+
+from gateway.store.connection import RedisClient
+
+STEP_FUNCTION = "advance"
+STEP_LIFE_MS = 31 * 86_400_000  # arq drops a step whose key is gone; longer than any job lives
+
+
+def arm(pipe: RedisClient, queue: str, job_id: str, due_at: float) -> None:
+    """Add the commands that make `job_id`'s next step due at `due_at` (Unix seconds), unless it is queued."""
+    now_ms = int(time.time() * 1000)
+    step: dict[str, object] = {"t": None, "f": STEP_FUNCTION, "a": [job_id], "k": {}, "et": now_ms}
+    pipe.psetex(f"{job_key_prefix}{job_id}", STEP_LIFE_MS, orjson.dumps(step))
+    pipe.zadd(queue, {job_id: int(due_at * 1000)}, nx=True)
+
+
+def wake(pipe: RedisClient, queue: str, job_ids: Iterable[str], now: float) -> None:
+    """Add the command that pulls forward the queued steps of these jobs to `now`; others are left alone."""
+    scores = dict.fromkeys(job_ids, int(now * 1000))
+    if scores:
+        pipe.zadd(queue, scores, xx=True, lt=True)
+
+
+async def lost(redis: RedisClient, queue: str, job_ids: Iterable[str]) -> list[str]:
+    """Return those of the jobs that miss their arq job or their place in the queue."""
+    ids = list(job_ids)
+    pipe = redis.pipeline(transaction=False)
+    for job_id in ids:
+        pipe.exists(f"{job_key_prefix}{job_id}")
+        pipe.zscore(queue, job_id)
+    answers = await pipe.execute()
+    return [job_id for i, job_id in enumerate(ids) if not answers[2 * i] or answers[2 * i + 1] is None]

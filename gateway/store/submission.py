@@ -1,0 +1,189 @@
+"""Accepting a wish: one WATCH/MULTI over idempotency key, record, queue, event and arq's keys."""
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from redis.exceptions import WatchError
+
+from gateway.core.admission import Join, admit
+from gateway.core.errors import KeyReused, UnknownJob
+from gateway.core.job import Job, JobState, Joiner, Target
+from gateway.core.wishes import AnyWish
+from gateway.store import schedule
+from gateway.store.connection import redis_time, store_errors
+from gateway.store.jobs import BESIDE, Jobs, dump_joiners, parse, read_queue, write_event
+from gateway.store.keys import DAY_SECONDS, IDEMPOTENCY_SECONDS
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A wish as its caller brought it: arguments validated, object resolved.
+
+    `key` is the caller's own idempotency key; without one the call itself is the key, which holds
+    while its job is open and `same_call_seconds` past its success, unless `again` is said.
+    """
+
+    tool: str
+    arguments: dict[str, Any]
+    wish: AnyWish
+    target: Target
+    owner: str
+    face: str
+    client: str = ""
+    may_ask: bool = False
+    key: str | None = None
+    again: bool = False
+    after: str | None = None
+
+    @property
+    def digest(self) -> str:
+        """A digest of what is asked: tool, wish and object."""
+        asked = [self.tool, self.wish.model_dump(), self.target.ref, self.after]
+        return hashlib.sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """The job that stands for a call, and what the caller should know about it."""
+
+    job: Job
+    note: str | None = None
+
+
+async def submit(jobs: Jobs, draft: Draft, *, same_call_seconds: float) -> Submitted:
+    """Make a job of a wish, or return the one that stands for it already.
+
+    Raises `TargetBusy`, `KeyReused`, `UnknownJob` (for `after`), `StoreError`; then nothing was written.
+    """
+    with store_errors():
+        while True:
+            try:
+                return await _attempt(jobs, draft, same_call_seconds)
+            except WatchError:
+                continue
+
+
+async def _attempt(jobs: Jobs, draft: Draft, same_call_seconds: float) -> Submitted:
+    keys = jobs.keys
+    name = f"key:{draft.key}" if draft.key is not None else f"call:{draft.digest}"
+    idem = keys.idempotency(draft.owner, hashlib.sha256(name.encode()).hexdigest())
+    queue = keys.target_queue(draft.target.ref)
+    async with jobs.redis.pipeline() as pipe:
+        await pipe.watch(idem, queue)
+        now = await redis_time(pipe)
+        known = await _known(pipe, jobs, draft, idem, now, same_call_seconds)
+        if known is not None:
+            return known
+        open_jobs = await read_queue(jobs.redis, keys, draft.target.ref)
+        await _check_after(jobs, draft)
+        verdict = admit(draft.wish, open_jobs, again=draft.again, after=draft.after)
+        if isinstance(verdict, Join):
+            return await _join(pipe, jobs, draft, verdict.job, idem, now)
+        job = _job(draft, keys.site, now, overtakes=verdict.before.id if verdict.before else None)
+        pipe.multi()
+        _write(pipe, jobs, job, idem, draft)
+        await pipe.execute()
+        return Submitted(job)
+
+
+async def _known(
+    pipe: Any, jobs: Jobs, draft: Draft, idem: str, now: float, same_call_seconds: float
+) -> Submitted | None:
+    """Return the job that this very call made before, where it still stands for the call."""
+    raw = await pipe.get(idem)
+    if raw is None:
+        return None
+    stored = orjson.loads(raw)
+    if draft.key is not None and stored["digest"] != draft.digest:
+        raise KeyReused("this idempotency key was used for another call", job=stored["job"])
+    job = parse(await pipe.hgetall(jobs.keys.job(stored["job"])))
+    if job is None or (draft.key is None and not await _still_same(pipe, jobs, draft, job, now, same_call_seconds)):
+        return None
+    return Submitted(job, note=f"same call as {max(round(now - job.created_at), 0)} s ago")
+
+
+async def _still_same(pipe: Any, jobs: Jobs, draft: Draft, job: Job, now: float, same_call_seconds: float) -> bool:
+    if draft.again or job.cancel is not None:
+        return False
+    if not job.state.final:
+        return True
+    last = await pipe.get(jobs.keys.last_job(job.target.ref))
+    nothing_followed = last is not None and last.decode() == job.id
+    recent = job.ended_at is not None and now - job.ended_at <= same_call_seconds
+    return job.state is JobState.COMPLETED and recent and nothing_followed
+
+
+async def _check_after(jobs: Jobs, draft: Draft) -> None:
+    if draft.after is None:
+        return
+    before = await jobs.get(draft.after)
+    if before.target.ref != draft.target.ref:
+        raise UnknownJob(f"job {draft.after} is not about {draft.target.name}", next_step="Name a job on this object.")
+
+
+async def _join(pipe: Any, jobs: Jobs, draft: Draft, job: Job, idem: str, now: float) -> Submitted:
+    """Let the caller share an open job; that it is still open is checked by watching it."""
+    key = jobs.keys.job(job.id)
+    await pipe.watch(key)
+    fields = await pipe.hgetall(key)
+    job = parse(fields) or job
+    if job.state.final:
+        raise WatchError
+    names = {job.owner, *(joiner.name for joiner in job.joiners)}
+    joiners = job.joiners if draft.owner in names else (*job.joiners, Joiner(name=draft.owner, at=now))
+    pipe.multi()
+    pipe.hset(key, "joiners", dump_joiners(joiners))
+    pipe.hset(key, "idem", orjson.dumps([*orjson.loads(fields.get(b"idem", b"[]")), idem]))
+    pipe.set(idem, _stands_for(job.id, draft), ex=jobs.record_seconds)
+    await pipe.execute()
+    since = max(round(now - job.created_at), 0)
+    return Submitted(job.model_copy(update={"joiners": joiners}), note=f"joined {job.owner}'s job, begun {since} s ago")
+
+
+def _stands_for(job_id: str, draft: Draft) -> bytes:
+    return orjson.dumps({"job": job_id, "digest": draft.digest})
+
+
+def _job(draft: Draft, site: str, now: float, *, overtakes: str | None) -> Job:
+    return Job(
+        id=secrets.token_hex(8),
+        site=site,
+        tool=draft.tool,
+        arguments=draft.arguments,
+        wish=draft.wish,
+        target=draft.target,
+        owner=draft.owner,
+        face=draft.face,
+        client=draft.client,
+        may_ask=draft.may_ask,
+        after=draft.after,
+        overtakes=overtakes,
+        detail="accepted",
+        created_at=now,
+        progress_at=now,
+        updated_at=now,
+        seq=1,
+    )
+
+
+def _write(pipe: Any, jobs: Jobs, job: Job, idem: str, draft: Draft) -> None:
+    keys = jobs.keys
+    queue = keys.target_queue(job.target.ref)
+    pipe.hset(
+        keys.job(job.id),
+        mapping={"record": job.model_dump_json(exclude=BESIDE), "fence": 0, "idem": orjson.dumps([idem])},
+    )
+    pipe.zadd(keys.jobs, {job.id: job.created_at})
+    pipe.zadd(keys.active, {job.id: job.created_at})
+    if job.overtakes is None:
+        pipe.rpush(queue, job.id)
+    else:
+        pipe.linsert(queue, "BEFORE", job.overtakes, job.id)
+    pipe.set(keys.last_job(job.target.ref), job.id, ex=DAY_SECONDS)
+    held_by_key = draft.key is not None
+    pipe.set(idem, _stands_for(job.id, draft), ex=jobs.record_seconds if held_by_key else IDEMPOTENCY_SECONDS)
+    write_event(pipe, keys, job)
+    schedule.arm(pipe, keys.arq_queue, job.id, job.created_at)

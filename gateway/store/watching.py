@@ -1,0 +1,144 @@
+"""What the worker processes share about seeing: who watches, what was observed, since when nothing can be seen."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from redis.exceptions import WatchError
+
+from gateway.core.ids import MachineKey
+from gateway.core.vm import MachineState
+from gateway.store.connection import RedisClient, redis_time, store_errors
+from gateway.store.jobs import Watch
+from gateway.store.keys import HEARTBEAT_SECONDS, OBSERVED_SECONDS, Keys
+
+
+@dataclass(frozen=True)
+class Observation:
+    """A machine's state as the watcher saw it; `at` is Redis' time when VergeOS was asked."""
+
+    at: float
+    running: bool
+    status: str
+    started_at: float | None
+
+    def differs(self, other: "Observation | None") -> bool:
+        """Tell whether something changed since `other`."""
+        return other is None or (self.running, self.status, self.started_at) != (
+            other.running,
+            other.status,
+            other.started_at,
+        )
+
+
+class Watching:
+    """The keys behind the watcher, the sweeper and the patient clock."""
+
+    def __init__(self, redis: RedisClient, keys: Keys) -> None:
+        self.redis = redis
+        self.keys = keys
+
+    async def lead(self, worker: str, seconds: float) -> bool:
+        """Become or stay the one worker that watches; two leaders for a moment do no harm."""
+        milliseconds = max(int(seconds * 1000), 1)
+        with store_errors():
+            if await self.redis.set(self.keys.leader, worker, nx=True, px=milliseconds):
+                return True
+            if await self.redis.get(self.keys.leader) != worker.encode():
+                return False
+            return bool(await self.redis.pexpire(self.keys.leader, milliseconds))
+
+    async def step_down(self, worker: str) -> None:
+        """Leave the lead to others at once."""
+        with store_errors():
+            if await self.redis.get(self.keys.leader) == worker.encode():
+                await self.redis.delete(self.keys.leader)
+
+    async def beat(self, worker: str) -> None:
+        """Say that this worker lives."""
+        with store_errors():
+            await self.redis.set(self.keys.heartbeat(worker), b"1", ex=HEARTBEAT_SECONDS)
+
+    async def workers(self) -> int:
+        """Return how many workers have a fresh heartbeat."""
+        with store_errors():
+            found = [key async for key in self.redis.scan_iter(match=self.keys.heartbeat("*"), count=1000)]
+        return len(found)
+
+    async def asked(self) -> list[str]:
+        """Return the jobs of which something was asked that no step has heard yet."""
+        with store_errors():
+            return [raw.decode() for raw in await self.redis.smembers(self.keys.asked)]
+
+    async def waits(self) -> dict[str, Watch]:
+        """Return what is waited for: job id -> machine."""
+        with store_errors():
+            raw = await self.redis.hgetall(self.keys.waits)
+        return {job_id.decode(): Watch(*orjson.loads(value)) for job_id, value in raw.items()}
+
+    async def observe(
+        self, states: Mapping[MachineKey, MachineState], at: float
+    ) -> dict[int, tuple[Observation, bool]]:
+        """Keep what was seen at `at`; return each observation and whether it differs from the last."""
+        if not states:
+            return {}
+        fresh = {key: Observation(at, s.running, s.status, s.started_at) for key, s in states.items()}
+        with store_errors():
+            pipe = self.redis.pipeline(transaction=False)
+            pipe.hmget(self.keys.observed, list(fresh))
+            pipe.hset(self.keys.observed, mapping={str(key): _dump(seen) for key, seen in fresh.items()})
+            pipe.expire(self.keys.observed, OBSERVED_SECONDS)
+            before, *_ = await pipe.execute()
+        return {key: (seen, seen.differs(_load(raw))) for (key, seen), raw in zip(fresh.items(), before, strict=True)}
+
+    async def observed(self, machine_key: int) -> Observation | None:
+        """Return the last observation of a machine."""
+        with store_errors():
+            return _load(await self.redis.hget(self.keys.observed, str(machine_key)))
+
+    # the patient clock
+
+    async def blind_seconds(self, now: float) -> float:
+        """Return for how long in all VergeOS could not be seen, up to `now`."""
+        with store_errors():
+            since, total = await self.redis.hmget(self.keys.sight, "since", "total")
+        return float(total or 0.0) + (max(now - float(since), 0.0) if since else 0.0)
+
+    async def blind_since(self) -> float | None:
+        """Return since when VergeOS cannot be seen, None while it can."""
+        with store_errors():
+            since = await self.redis.hget(self.keys.sight, "since")
+        return None if since is None else float(since)
+
+    async def lost_sight(self, at: float) -> None:
+        """VergeOS did not answer a question sent at `at`."""
+        with store_errors():
+            await self.redis.hsetnx(self.keys.sight, "since", str(at))
+
+    async def saw(self) -> None:
+        """VergeOS answered: the patient clock goes on."""
+        with store_errors():
+            if not await self.redis.hexists(self.keys.sight, "since"):
+                return
+            async with self.redis.pipeline() as pipe:
+                try:
+                    await pipe.watch(self.keys.sight)
+                    since, total = await pipe.hmget(self.keys.sight, "since", "total")
+                    if since is None:
+                        return
+                    gone = max(await redis_time(pipe) - float(since), 0.0)
+                    pipe.multi()
+                    pipe.hset(self.keys.sight, "total", str(float(total or 0.0) + gone))
+                    pipe.hdel(self.keys.sight, "since")
+                    await pipe.execute()
+                except WatchError:
+                    return  # another process closed the gap
+
+
+def _dump(seen: Observation) -> bytes:
+    return orjson.dumps([seen.at, seen.running, seen.status, seen.started_at])
+
+
+def _load(raw: Any) -> Observation | None:
+    return None if raw is None else Observation(*orjson.loads(raw))

@@ -1,0 +1,1 @@
+"""What the processes tell about themselves: every log field and every metric has its one home here."""

@@ -1,0 +1,186 @@
+"""Tools about virtual machines."""
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from gateway.calls import Call
+from gateway.core.access import Permission
+from gateway.core.answer import Page, Reading
+from gateway.core.errors import InvalidArgument
+from gateway.core.job import Job, Target
+from gateway.core.tool import Effect, tool
+from gateway.core.vm import RAM_STEP_MB, Vm, VmRow, VmStatus, round_up_ram_mb
+from gateway.core.wishes import AnyWish, ForceOff, PowerOff, PowerOn, Reset, Resize
+from gateway.store.submission import Draft
+from gateway.tools.parameters import After, Again, Force, Grace, Limit, Offset, VmRef
+from gateway.views.inventory import resolve_vm
+
+MOST_CORES = 1024
+LEAST_RAM_MB, MOST_RAM_MB = 256, 1_048_576
+
+
+@tool("GET /vms", permission=Permission.READ, effect=Effect.READ)
+async def list_vms(
+    call: Call,
+    *,
+    running: Annotated[bool | None, Field(description="only running (true) or stopped (false) VMs")] = None,
+    name: Annotated[str | None, Field(max_length=128, description="part of the name, any case")] = None,
+    limit: Limit = 50,
+    offset: Offset = 0,
+) -> Page[VmRow]:
+    """List VMs by name, with state, size and node. Start here to find a VM's id."""
+    view = await call.services.views.vms()
+    rows = [
+        row
+        for row in view.rows
+        if (running is None or bool(row.running) == running) and (name is None or name.lower() in row.name.lower())
+    ]
+    end = offset + limit
+    return Page(
+        items=tuple(rows[offset:end]),
+        total=len(rows),
+        next=end if end < len(rows) else None,
+        as_of=view.as_of,
+        source=view.source,
+    )
+
+
+@tool("GET /vms/{id}", permission=Permission.READ, effect=Effect.READ)
+async def get_vm(call: Call, *, id: VmRef) -> Reading[Vm]:
+    """Show one VM: state, configuration and present use."""
+    row = await _resolve(call, id)
+    return await call.services.views.vm(row.id)
+
+
+@tool("GET /vms/{id}/status", permission=Permission.READ, effect=Effect.READ)
+async def get_vm_status(call: Call, *, id: VmRef) -> Reading[VmStatus]:
+    """Show whether a VM runs, where, since when, and whether a change awaits a restart."""
+    row = await _resolve(call, id)
+    return await call.services.views.vm_status(row.id)
+
+
+@tool("POST /vms/{id}/poweron", permission=Permission.OPERATE, effect=Effect.CHANGE)
+async def power_on_vm(call: Call, *, id: VmRef, after: After = None, again: Again = False) -> Job:
+    """Start a VM and wait until it runs. Answers its job; follow it with get_job."""
+    return await _submit(call, "power_on_vm", id, PowerOn(), after, again=again)
+
+
+@tool(
+    "POST /vms/{id}/poweroff",
+    permission=Permission.OPERATE,
+    effect=Effect.CHANGE,
+    escalates={"force_after_timeout": Permission.FORCE},
+)
+async def power_off_vm(
+    call: Call,
+    *,
+    id: VmRef,
+    wait_timeout: Grace = 0,
+    force_after_timeout: Force = None,
+    after: After = None,
+    again: Again = False,
+) -> Job:
+    """Shut a VM down gracefully. Answers its job; follow it with get_job.
+
+    The guest is asked once and has `wait_timeout` seconds; with `force_after_timeout` its power is then
+    cut. With a wait of 0 nothing is forced and the VM is watched for 5 minutes.
+    """
+    wish = PowerOff(wait_seconds=wait_timeout, force=force_after_timeout if wait_timeout else False)
+    return await _submit(call, "power_off_vm", id, wish, after, again=again)
+
+
+@tool("POST /vms/{id}/forceoff", permission=Permission.FORCE, effect=Effect.DESTROY)
+async def force_off_vm(call: Call, *, id: VmRef, after: After = None, again: Again = False) -> Job:
+    """Cut a VM's power at once, as if its plug were pulled; the guest may lose data. Prefer power_off_vm."""
+    return await _submit(call, "force_off_vm", id, ForceOff(), after, again=again)
+
+
+@tool(
+    "POST /vms/{id}/reset",
+    permission=Permission.OPERATE,
+    effect=Effect.CHANGE,
+    escalates={"hard": Permission.FORCE},
+)
+async def reset_vm(
+    call: Call,
+    *,
+    id: VmRef,
+    hard: Annotated[bool, Field(description="reset the machine without asking the guest")] = False,
+    after: After = None,
+    again: Again = False,
+) -> Job:
+    """Reboot a running VM: its guest is asked, or with `hard` the machine is reset. Answers its job."""
+    return await _submit(call, "reset_vm", id, Reset(hard=hard), after, again=again)
+
+
+@tool(
+    "PATCH /vms/{id}",
+    permission=Permission.CHANGE,
+    effect=Effect.CHANGE,
+    escalates={"force_after_timeout": Permission.FORCE},
+)
+async def modify_vm(
+    call: Call,
+    *,
+    id: VmRef,
+    cpu_cores: Annotated[int | None, Field(ge=1, le=MOST_CORES)] = None,
+    ram_mb: Annotated[
+        int | None, Field(ge=LEAST_RAM_MB, le=MOST_RAM_MB, description=f"rounded up to {RAM_STEP_MB} MB")
+    ] = None,
+    shutdown_if_running: Annotated[bool, Field(description="stop a running VM so that the change counts")] = False,
+    wait_timeout: Grace = 60,
+    force_after_timeout: Force = False,
+    restart: Annotated[bool, Field(description="a VM that ran runs again at the end")] = True,
+    after: After = None,
+    again: Again = False,
+) -> Job:
+    """Change a VM's CPU cores or RAM. Answers its job; follow it with get_job.
+
+    A running VM takes the change at its next power cycle; with `shutdown_if_running` it is stopped,
+    changed and started again, and gets its old size back where that fails.
+    """
+    if cpu_cores is None and ram_mb is None:
+        raise InvalidArgument("modify_vm: give cpu_cores or ram_mb", next_step="Name at least one new size.")
+    wish = Resize(
+        cpu_cores=cpu_cores,
+        ram_mb=None if ram_mb is None else round_up_ram_mb(ram_mb),
+        may_stop=shutdown_if_running,
+        wait_seconds=wait_timeout,
+        force=force_after_timeout,
+        restart=restart,
+    )
+    return await _submit(call, "modify_vm", id, wish, after, again=again)
+
+
+async def _resolve(call: Call, ref: int | str) -> VmRow:
+    return await resolve_vm(call.services.views, call.services.vergeos, ref)
+
+
+async def _submit(call: Call, tool_name: str, ref: int | str, wish: AnyWish, after: str | None, *, again: bool) -> Job:
+    """Make a job of a wish for one VM, its identity frozen as it is now."""
+    row = await _resolve(call, ref)
+    if row.machine_id is None:
+        raise InvalidArgument(f"{tool_name}: VM {row.name} has no machine", next_step="Look at the VM in VergeOS.")
+    return await call.services.submit(
+        Draft(
+            tool=tool_name,
+            arguments={"id": int(row.id), **_told(wish)},
+            wish=wish,
+            target=Target(key=row.id, machine_key=row.machine_id, name=row.name, uuid=row.uuid),
+            owner=call.caller.name,
+            face=call.face.value,
+            client=call.client,
+            may_ask=call.may_ask,
+            key=call.idempotency_key,
+            after=after,
+            again=again,
+        )
+    )
+
+
+def _told(wish: AnyWish) -> dict[str, Any]:
+    return wish.model_dump(exclude={"kind"}, exclude_none=True)
+
+
+TOOLS = (list_vms, get_vm, get_vm_status, power_on_vm, power_off_vm, force_off_vm, reset_vm, modify_vm)

@@ -1,0 +1,15 @@
+"""What the transports share of an aiohttp application: the services, the catalog, and who calls."""
+
+from aiohttp import web
+
+from gateway.core.access import LOCAL, Caller
+from gateway.core.tool import Catalog
+from gateway.services import Services
+
+SERVICES = web.AppKey("services", Services)
+CATALOG = web.AppKey("catalog", Catalog)
+
+
+def caller_of(request: web.Request) -> Caller:  # noqa: ARG001  users and keys come with authentication
+    """Return who calls; without authentication configured everybody who can reach the port is `local`."""
+    return LOCAL

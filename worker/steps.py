@@ -1,0 +1,358 @@
+"""One step of one job: look, decide, act, save. Deciding is `core.decide`; everything here is the edge."""
+
+import asyncio
+import random
+import time
+from typing import Any
+
+from gateway.core.decide import before_begun, next_step, with_answers
+from gateway.core.errors import (
+    BudgetSpent,
+    StoreError,
+    UpstreamError,
+    VergeOSConflict,
+    VergeOSForbidden,
+    VergeOSInvalid,
+    VergeOSNotFound,
+    VergeOSUnreachable,
+)
+from gateway.core.job import (
+    Act,
+    Ask,
+    Before,
+    Confirm,
+    Done,
+    Fail,
+    Inquire,
+    Job,
+    JobState,
+    Look,
+    Moment,
+    Phase,
+    Problem,
+    Question,
+    Seen,
+    Step,
+    Stopped,
+    Undo,
+    Wait,
+)
+from gateway.services import Services
+from gateway.store.jobs import Fenced, Held, Moved, Watch
+from gateway.telemetry import logs
+from worker import acts
+
+AT_ONCE_SECONDS = 0.05  # until a step that was interrupted is tried again
+QUEUED_SECONDS = 5.0  # how often a job looks whether its turn has come, should its wake be lost
+REFUSALS = (VergeOSInvalid, VergeOSConflict, VergeOSForbidden, VergeOSNotFound)
+ENDINGS = {Done: JobState.COMPLETED, Fail: JobState.FAILED, Stopped: JobState.CANCELLED}
+
+log = logs.get_logger(__name__)
+
+
+async def advance(services: Services, job_id: str) -> float | None:
+    """Take one step of a job; return in how many seconds it wants the next one, None when it has ended.
+
+    Raises nothing but cancellation: whatever goes wrong is tried again, and only the decider ends a job.
+    """
+    times, began, outcome = services.settings.times, time.perf_counter(), "error"
+    due: float | None = times.backoff_last
+    with logs.bound(job=job_id):
+        try:
+            async with asyncio.timeout(times.step):
+                held = await services.jobs.hold(job_id)
+                due = None if held is None else await StepRun(services, held).advance()
+            outcome = "ended" if due is None else "waiting"
+        except Moved:
+            due, outcome = AT_ONCE_SECONDS, "moved"
+        except Fenced:
+            due, outcome = times.fallback, "fenced"
+        except TimeoutError:
+            due, outcome = AT_ONCE_SECONDS, "timeout"
+        except StoreError:
+            due, outcome = times.backoff_first, "store"
+        except Exception:
+            log.exception("step failed")
+    services.metrics.steps.labels(outcome).inc()
+    services.metrics.step_seconds.observe(time.perf_counter() - began)
+    return due
+
+
+class StepRun:
+    """One run over one job, under its fence."""
+
+    def __init__(self, services: Services, held: Held) -> None:
+        self._services = services
+        self._times = services.settings.times
+        self._held = held
+        self._ends_at = time.monotonic() + self._times.step
+        self._seen: Seen | None = None
+
+    async def advance(self) -> float | None:
+        """Decide and act until the job waits or ends; return the seconds until it wants to be run again."""
+        try:
+            await self._recall()
+        except UpstreamError as error:
+            return await self._hold(self._held.job, error)
+        while True:
+            now = await self._now()
+            job = with_answers(self._held.job, now)
+            step = before_begun(job, now, self._times)
+            if step is None:
+                first = await self._goes_first(job, now)
+                if first is not None:
+                    return await self._queue(job, first)
+                step = next_step(job, self._seen, now, self._times)
+            try:
+                live = await self._live(job, step)
+            except VergeOSNotFound:
+                step, live = _gone(job), False
+            except UpstreamError as error:
+                return await self._hold(job, error)
+            if live:
+                continue
+            done, due = await self._take(job, step, now)
+            if done:
+                return due
+
+    async def _take(self, job: Job, step: Step, now: Moment) -> tuple[bool, float | None]:
+        """Carry out a decided step; return whether the run is over, and when the job is due again."""
+        match step:
+            case Ask():
+                return await self._act(job, step, now)
+            case Confirm():
+                await self._save(_answered(job, step.label, now), tell=False)
+            case Undo():
+                await self._save(_with(job, undoing=_problem(step), phase=Phase.UNDOING, detail=step.detail))
+            case Inquire():
+                await self._save(_asking(job, step, now, self._times.answer_within))
+            case Wait():
+                return True, await self._wait(job, step, now)
+            case Done() | Fail() | Stopped():
+                await self._end(job, step, now)
+                return True, None
+            case Look():
+                raise AssertionError("a look was asked for after a live look")
+        return False, None
+
+    # looking
+
+    async def _now(self) -> Moment:
+        at = await self._services.jobs.now()
+        return Moment(at, at - await self._services.watching.blind_seconds(at))
+
+    async def _recall(self) -> None:
+        """Take the watcher's last observation, where it is newer than what we did last."""
+        job = self._held.job
+        if not job.acts:
+            return
+        observed = await self._services.watching.observed(job.target.machine_key)
+        last_act = max(act.answered_at or act.intended_at for act in job.acts)
+        if observed is not None and observed.at > last_act:
+            self._seen = Seen(observed.at, observed.running, observed.status, observed.started_at)
+        elif await self._services.jobs.now() - job.progress_at > 0.8 * self._times.fallback:
+            await self._look_anyway(job)
+
+    async def _look_anyway(self, job: Job) -> None:
+        """Nobody has seen the object for a while: look, unless it is known that nothing can be seen."""
+        since = await self._services.watching.blind_since()
+        if since is not None and job.trouble is not None:
+            raise VergeOSUnreachable(job.trouble.detail)
+        await self._look(job, Look())
+
+    async def _live(self, job: Job, step: Step) -> bool:
+        """Look live where the step asks for it, or acts or fails on less; return whether that was done."""
+        if isinstance(step, Look):
+            await self._look(job, step)
+            return True
+        grave = isinstance(step, Ask) or (isinstance(step, Fail | Inquire) and job.begun_at is not None)
+        if grave and (self._seen is None or self._seen.vm is None):
+            await self._look(job, Look())
+            return True
+        return False
+
+    async def _look(self, job: Job, wanted: Look) -> None:
+        seen = await acts.look(self._services, job, wanted)
+        await self._services.watching.saw()
+        self._seen = seen
+        if seen.vm is None:
+            return
+        touched = await self._services.views.patch_vm(seen.vm)
+        before = self._held.job.before or Before(
+            running=seen.running, cpu_cores=seen.vm.cpu_cores, ram_mb=seen.vm.ram_mb, started_at=seen.started_at
+        )
+        known = _with(self._held.job, before=before, touched={**self._held.job.touched, **touched})
+        self._held = Held(known, self._held.fence, self._held.asked)
+
+    # whose turn
+
+    async def _goes_first(self, job: Job, now: Moment) -> str | None:
+        """Return the job that must go first, None where this one may act."""
+        if job.begun_at is not None:
+            return None  # it may look and end; an act asks for its turn again when it is saved
+        first = await self._services.jobs.turn(job)
+        if first is not None or job.overtakes is None:
+            return first
+        for other in await self._services.jobs.many([job.overtakes]):
+            act = other.open_act
+            if act is not None and not other.state.final and now.at < act.intended_at + self._times.settle:
+                return other.id
+        return None
+
+    async def _queue(self, job: Job, first: str) -> float:
+        detail = f"waits for job {first}"
+        if job.detail != detail:
+            await self._save(_with(job, phase=Phase.QUEUED, detail=detail))
+        return _spread(min(QUEUED_SECONDS, self._times.fallback))
+
+    # acting
+
+    async def _act(self, job: Job, ask: Ask, now: Moment) -> tuple[bool, float | None]:
+        """Save the intent, send the request, save the answer; return whether the run is over."""
+        refused = _refused_target(job, self._seen)
+        if refused is not None:
+            await self._end(job, refused, now)
+            return True, None
+        if await self._services.jobs.turn(job) is not None:
+            return True, _spread(min(QUEUED_SECONDS, self._times.fallback))
+        act = Act(label=ask.name, action=ask.action, params=ask.params, intended_at=now.at)
+        begun_at = now.at if job.begun_at is None else job.begun_at
+        intended = _with(
+            job.with_act(act),
+            begun_at=begun_at,
+            progress_at=now.at,
+            state=JobState.WORKING,
+            phase=ask.phase,
+            detail=ask.detail,
+            trouble=None,
+            failures=0,
+        )
+        news = (job.phase, job.detail) != (ask.phase, ask.detail)
+        await self._save(intended, tell=news, acts=True)
+        self._seen = None
+        try:
+            await self._send(act)
+        except UpstreamError as error:
+            intent = self._held.job
+            return True, await self._hold(intent if error.maybe_done else _not_sent(intent, act), error)
+        return False, None
+
+    async def _send(self, act: Act) -> None:
+        """Send the act whose intent is saved, unless this run's time is over: then it is another's to send."""
+        if time.monotonic() >= self._ends_at:
+            raise TimeoutError
+        refused = None
+        try:
+            await acts.perform(self._services, self._held.job, act)
+        except REFUSALS as refusal:
+            refused = refusal.detail
+        answered = _answered(self._held.job, act.label, await self._now(), refused)
+        await self._save(answered, tell=False)
+
+    async def _hold(self, job: Job, error: UpstreamError) -> float:
+        """VergeOS could not be asked: keep everything, say so once, try again later."""
+        if isinstance(error, BudgetSpent):
+            if job.acts != self._held.job.acts:
+                await self._save(job, tell=False)
+            return error.retry_after or AT_ONCE_SECONDS
+        self._services.site.doubt()
+        await self._services.watching.lost_sight(await self._services.jobs.now())
+        trouble = Problem(code=error.code, detail=error.detail, next_step=error.next_step)
+        told = job.trouble is not None and job.trouble.code == error.code
+        held = _with(job, trouble=trouble, failures=job.failures + 1, phase=Phase.HELD, detail=error.detail)
+        await self._save(held, tell=not told)
+        doubled: float = self._times.backoff_first * 2 ** min(job.failures, 10)
+        return _spread(min(doubled, self._times.backoff_last))
+
+    # waiting and ending
+
+    async def _wait(self, job: Job, step: Wait, now: Moment) -> float:
+        """Save that the job waits, where that is news, and let the watcher know what for."""
+        asking = job.question is not None and job.question.yes is None
+        state = JobState.INPUT_REQUIRED if asking else JobState.WORKING
+        seen_at = now.at if self._seen is None else max(self._seen.at, job.progress_at)
+        waiting = _with(
+            job, state=state, phase=step.phase, detail=step.detail, trouble=None, failures=0, progress_at=seen_at
+        )
+        news = (job.state, job.phase, job.detail) != (state, step.phase, step.detail)
+        if news or seen_at - job.progress_at > self._times.fallback / 2 or job != self._held.job:
+            since = max((act.intended_at for act in job.acts), default=now.at)
+            watch = Watch(job.target.machine_key, since, step.wake_when)
+            await self._save(waiting, tell=news, watch=watch)
+        return max(min(step.until - now.at, _spread(self._times.fallback)), AT_ONCE_SECONDS)
+
+    async def _end(self, job: Job, step: Done | Fail | Stopped, now: Moment) -> None:
+        """Save the job's end."""
+        detail, problem = step.detail, None
+        if isinstance(step, Fail):
+            if step.explain:
+                detail = f"{detail}. VergeOS says: {await self._explanation(job)}"
+            problem = Problem(code=step.code, detail=detail, next_step=step.next_step)
+        state = ENDINGS[type(step)]
+        if self._seen is not None and self._seen.vm is None:
+            patched = await self._services.views.patch_power(job.target.key, self._seen.running, self._seen.status)
+            job = _with(job, touched={**job.touched, **patched})
+        await self._save(
+            _with(job, state=state, detail=detail, result=step.result or None, trouble=problem, ended_at=now.at)
+        )
+        self._services.metrics.jobs_ended.labels(job.wish.kind, state.value).inc()
+        self._services.metrics.job_seconds.labels(job.wish.kind).observe(max(now.at - job.created_at, 0.0))
+        log.info("job ended", tool=job.tool, state=state.value, detail=detail)
+
+    async def _explanation(self, job: Job) -> str:
+        try:
+            return await acts.explanation(self._services, job) or "nothing"
+        except UpstreamError as error:
+            return f"nothing that could be read ({error.code})"
+
+    async def _save(self, job: Job, *, tell: bool = True, acts: bool = False, watch: Watch | None = None) -> None:
+        self._held = await self._services.jobs.save(self._held, job, tell=tell, acts=acts, watch=watch)
+
+
+def _with(job: Job, **update: Any) -> Job:
+    return job.model_copy(update=update)
+
+
+def _answered(job: Job, label: str, now: Moment, refused: str | None = None) -> Job:
+    """Return the job with the act answered now, on both clocks."""
+    act = job.act(label)
+    if act is None:
+        return job
+    return job.with_act(act.model_copy(update={"answered_at": now.at, "patient_at": now.patient, "refused": refused}))
+
+
+def _asking(job: Job, step: Inquire, now: Moment, answer_within: float) -> Job:
+    question = Question(text=step.text, about=step.about, asked_at=now.at, expires_at=now.at + answer_within)
+    return _with(job, question=question, state=JobState.INPUT_REQUIRED, detail=step.text)
+
+
+def _problem(step: Undo) -> Problem:
+    return Problem(code=step.code, detail=step.detail, next_step=step.next_step)
+
+
+def _not_sent(job: Job, act: Act) -> Job:
+    """Return the job as if the act had never been intended: it surely did not reach VergeOS."""
+    without = job.without_act(act.label)
+    return without if without.acts else _with(without, begun_at=None)
+
+
+def _gone(job: Job) -> Fail:
+    return Fail("target_gone", f"{job.target.name} is no longer there", "Look it up again with list_vms.")
+
+
+def _refused_target(job: Job, seen: Seen | None) -> Fail | None:
+    """Return why the live object may not be acted on: it is another one than was meant, or a snapshot."""
+    vm = seen.vm if seen is not None else None
+    if vm is None or vm.is_snapshot or not job.target.fits(vm):
+        now = "a snapshot" if vm is not None and vm.is_snapshot else f"{vm.name!r}" if vm is not None else "nothing"
+        return Fail(
+            "target_changed",
+            f"{job.target.name} (id {job.target.key}) was renamed or replaced since the call: it is {now} now",
+            "Look at it again and call for the one you mean.",
+        )
+    return None
+
+
+def _spread(seconds: float) -> float:
+    """Return the seconds give or take a fifth, so that jobs that began together part."""
+    return seconds * random.uniform(0.8, 1.2)
