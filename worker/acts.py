@@ -7,6 +7,7 @@ from gateway.vergeos import nodes, vms
 
 LOG_LINES = 20
 EXPLAINING_LINES = 3
+CLOCKS_APART_SECONDS = 10.0  # VergeOS' clock and Redis' may differ by this
 POWER_OFF_WORDS = ("power off", "poweroff", "powered off", "powering off", "power down", "shut")
 
 
@@ -21,7 +22,7 @@ async def look(services: Services, job: Job, wanted: Look) -> Seen:
         status=vm.status,
         started_at=vm.started_at,
         vm=vm,
-        asked_in_log=wanted.log and await _asked_in_log(services, job),
+        asked_in_log=await _asked_in_log(services, job) if wanted.log else None,
         rooms=wanted.rooms,
         room_mb=await nodes.most_free_ram_mb(services.vergeos, vm) if wanted.rooms else None,
     )
@@ -51,6 +52,5 @@ async def _asked_in_log(services: Services, job: Job) -> bool:
     if act is None:
         return False
     lines = await vms.recent_machine_log(services.vergeos, MachineKey(job.target.machine_key), LOG_LINES)
-    return any(
-        line.at >= act.intended_at and any(word in line.text.lower() for word in POWER_OFF_WORDS) for line in lines
-    )
+    since = act.intended_at - CLOCKS_APART_SECONDS
+    return any(line.at >= since and any(word in line.text.lower() for word in POWER_OFF_WORDS) for line in lines)

@@ -14,8 +14,9 @@ def unsettled(act: Act, seen: Seen | None, now: Moment, times: EngineTimes) -> S
     over_at = act.intended_at + times.settle
     if now.at < over_at:
         return Wait(Phase.ASKED, f"no answer to '{act.action}' yet; looking whether it happened", over_at)
-    if seen is None or seen.vm is None or seen.at < over_at:
-        return Look(log=act.action == "poweroff")
+    by_log = act.action == "poweroff"  # a guest that ignores it leaves no other trace
+    if seen is None or seen.vm is None or seen.at < over_at or (by_log and seen.asked_in_log is None):
+        return Look(log=by_log)
     return None
 
 

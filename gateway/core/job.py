@@ -238,8 +238,8 @@ class JobView(_Frozen):
 class Seen:
     """What is known of the object: the watcher's observation, or with `vm` a live look.
 
-    `at` is when the question was sent to VergeOS. `asked_in_log` is true when VergeOS' own log shows
-    a power-off since the open act's intent. `room_mb` is the most RAM that one node could give, where
+    `at` is when the question was sent to VergeOS. `asked_in_log` tells whether VergeOS' own log shows a
+    power-off since the open act's intent, None where that was not looked up. `room_mb` is the most RAM that one node could give, where
     that was asked (`rooms`) and VergeOS tells it.
     """
 
@@ -248,7 +248,7 @@ class Seen:
     status: str
     started_at: float | None = None
     vm: VmLook | None = None
-    asked_in_log: bool = False
+    asked_in_log: bool | None = None
     rooms: bool = False
     room_mb: int | None = None
 
