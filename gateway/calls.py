@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from gateway.core.access import Caller
 from gateway.core.answer import Page, Reading, Source
+from gateway.core.errors import StoreError
 from gateway.core.job import Job, JobView
 from gateway.core.tool import Tool
 from gateway.services import Services
@@ -84,11 +85,19 @@ async def run(tool: Tool, raw: Mapping[str, Any], call: Call) -> Answer:
         return answer
 
 
+async def _followed(job: Job, call: Call) -> JobView:
+    """Wait for an accepted job; should Redis go away meanwhile, the job as it was accepted is the answer."""
+    try:
+        view = await call.services.follow(job.id, call.wait_seconds, call.report)
+    except StoreError:
+        view = job.view()
+    return view.model_copy(update={"note": job.note})
+
+
 async def _answer(tool: Tool, returned: BaseModel, call: Call) -> Answer:
     """Turn what the tool returned into what its caller sees, waiting for a job where that was asked."""
     if isinstance(returned, Job):
-        view = await call.services.follow(returned.id, call.wait_seconds, call.report)
-        return Answer(tool, view.model_copy(update={"note": returned.note}))
+        return Answer(tool, await _followed(returned, call))
     if isinstance(returned, Reading):
         return Answer(tool, returned.value, returned.as_of, returned.source)
     if isinstance(returned, Page):

@@ -17,7 +17,12 @@ class Settings(BaseSettings):
     """One process' settings; the names of the variables are the field names in upper case."""
 
     model_config = SettingsConfigDict(
-        env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True, env_nested_delimiter="__"
+        env_file=".env",
+        env_file_encoding="utf-8",
+        extra="ignore",
+        frozen=True,
+        env_nested_delimiter="__",
+        env_ignore_empty=True,
     )
 
     vergeos_host: str = Field(

@@ -7,7 +7,7 @@ from typing import Any
 
 from arq import ArqRedis
 from fakeredis import FakeServer
-from fakeredis.aioredis import FakeConnection
+from fakeredis.aioredis import FakeAsyncRedisConnection
 from redis.asyncio import ConnectionPool
 
 from gateway.settings import Settings
@@ -45,8 +45,7 @@ async def open_backend(settings: Settings, *, keep: bool = True) -> AsyncIterato
 
 @asynccontextmanager
 async def _open_fake(server: FakeServer | None) -> AsyncIterator[RedisClient]:
-    connection: Any = FakeConnection  # annotated as a function
-    pool = ConnectionPool(connection_class=connection, server=server)
+    pool = ConnectionPool(connection_class=FakeAsyncRedisConnection, server=server)
     async with serving_json(ArqRedis(pool)) as redis:
         yield redis
     await pool.disconnect()

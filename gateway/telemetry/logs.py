@@ -18,7 +18,7 @@ def configure(level: str) -> None:
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    renderer: Any = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
+    renderer: Any = _for_people() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -39,7 +39,12 @@ def configure(level: str) -> None:
     root.handlers[:] = [out]
     root.setLevel(level)
     logging.getLogger("arq").setLevel(logging.WARNING)  # every Retry is an INFO line
-    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # malformed requests, answered by aiohttp itself
+
+
+def _for_people() -> structlog.dev.ConsoleRenderer:
+    """Return a renderer whose tracebacks show no variables: they hold arguments and settings."""
+    return structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, Strict
 
 from gateway.calls import Call
 from gateway.core.access import Permission
@@ -31,7 +31,9 @@ async def list_jobs(
     call: Call,
     *,
     state: Annotated[JobState | None, Field(description="only jobs in this state")] = None,
-    vm: Annotated[int | str | None, Field(description="only jobs on this VM, by id or name")] = None,
+    vm: Annotated[
+        Annotated[int, Strict()] | str | None, Field(description="only jobs on this VM, by id or name")
+    ] = None,
     limit: Limit = 20,
     offset: Offset = 0,
 ) -> Page[JobView]:

@@ -2,9 +2,9 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, Strict
 
-VmRef = Annotated[int | str, Field(description="VM id or exact name; `name:34` means the name 34")]
+VmRef = Annotated[Annotated[int, Strict()] | str, Field(description="VM id or exact name; `name:34` means the name 34")]
 Limit = Annotated[int, Field(ge=1, le=1000, description="rows per answer")]
 Offset = Annotated[int, Field(ge=0, description="rows to skip; `next` of the last answer")]
 Grace = Annotated[int, Field(ge=0, le=14_400, description="seconds the guest may take")]

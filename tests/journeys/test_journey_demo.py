@@ -17,6 +17,8 @@ from mcp.client.stdio import stdio_client
 
 from gateway.simulator import Simulator, SimulatorSettings
 
+from tests.test_readme import curl_lines
+
 POWER_OFF = {"wait_timeout": 30, "force_after_timeout": True}
 
 
@@ -82,9 +84,7 @@ async def test_an_assistant_does_the_same_over_mcp_in_both_eras(tmp_path):
 
                 listed = await client.call_tool("list_vms", {"name": name})
                 assert listed.structured_content["items"][0]["name"] == name
-                result = await client.call_tool(
-                    "power_off_vm", {"id": name, **POWER_OFF}, progress_callback=progress
-                )
+                result = await client.call_tool("power_off_vm", {"id": name, **POWER_OFF}, progress_callback=progress)
                 assert result.structured_content["state"] == "completed", result
                 assert len(heard) >= 2
                 again = await client.call_tool("power_off_vm", {"id": name, **POWER_OFF})
@@ -146,3 +146,12 @@ async def test_an_assistant_on_this_machine_does_the_same_over_stdio_and_a_secon
             seen = await second.call_tool("get_job", {"id": done.structured_content["id"]})
             assert seen.structured_content["state"] == "completed"
         assert sim.power_actions(sim.vm("web-1").key)[0] == "poweroff"
+
+
+async def test_each_curl_line_of_the_readme_does_what_it_says(tmp_path):
+    async with demo(tmp_path) as (_, url), aiohttp.ClientSession() as http:
+        form = {"Content-Type": "application/x-www-form-urlencoded"}
+        for line, method, path, body in curl_lines():
+            response = await http.request(method, url + path, data=body, headers=form if body else None)
+            assert response.status in {200, 202}, (line, response.status, await response.text())
+            assert await response.json(content_type=None), line

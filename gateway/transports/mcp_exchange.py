@@ -1,0 +1,138 @@
+"""One POSTed message on its way through the kernel: where notifications go, and how the reply ends."""
+
+import asyncio
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import anyio
+from aiohttp import web
+from mcp.shared.dispatcher import CallOptions
+from mcp.shared.exceptions import NoBackChannelError
+from mcp.shared.jsonrpc_dispatcher import progress_token_from_params
+from mcp.shared.message import ServerMessageMetadata
+from mcp.shared.transport_context import TransportContext
+
+from gateway.transports.mcp_wire import (
+    PING,
+    STREAM_HEADERS,
+    Reply,
+    RpcNotification,
+    RpcRequest,
+    frame,
+    json_response,
+    notification,
+)
+
+PING_SECONDS = 15.0  # proxies give up a silent connection after 30 s or more
+WRITE_SECONDS = 30.0  # a client that reads nothing for so long is gone
+
+
+class OneWay:
+    """A channel on which the server may tell, but not ask."""
+
+    async def send_raw_request(
+        self, method: str, _params: Mapping[str, Any] | None, _opts: CallOptions | None = None
+    ) -> dict[str, Any]:
+        """Refuse to ask."""
+        raise NoBackChannelError(method)
+
+
+class Exchange(OneWay):
+    """The kernel's view of one HTTP request (its `DispatchContext`), and the writer of the reply.
+
+    The reply is plain JSON until something is said before the end: a notification, or a ping after a
+    long silence, turns it into an event stream. Without `streams` notifications are dropped.
+    Open it with `async with`: the block's end stops the pings.
+    """
+
+    can_send_request = False
+
+    def __init__(
+        self,
+        request: web.Request,
+        message: RpcRequest | RpcNotification,
+        *,
+        streams: bool = True,
+        ping_seconds: float = PING_SECONDS,
+    ) -> None:
+        self.request, self.request_id = request, message.id
+        self.transport = TransportContext(kind="streamable-http", can_send_request=False, headers=request.headers)
+        self.message_metadata = ServerMessageMetadata(request_context=request)
+        self._progress_token = progress_token_from_params(message.params)
+        self._ping_seconds = ping_seconds
+        self._stream: web.StreamResponse | None = None
+        self._lock = asyncio.Lock()
+        self._silent = not streams
+        self._timer: asyncio.TimerHandle | None = None
+        self._pinging: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> "Exchange":
+        if not self._silent:
+            self._arm()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._silent = True
+        if self._timer is not None:
+            self._timer.cancel()
+
+    @cached_property
+    def cancel_requested(self) -> anyio.Event:
+        """Part of the kernel's protocol; a cancelled request's task is cancelled instead."""
+        return anyio.Event()
+
+    async def notify(self, method: str, params: Mapping[str, Any] | None, _opts: CallOptions | None = None) -> None:
+        """Send a notification on this request's stream; dropped once nobody reads it."""
+        await self._say(frame(notification(method, params)))
+
+    async def progress(self, progress: float, total: float | None = None, message: str | None = None) -> None:
+        """Report progress, if the client gave a token for it."""
+        if self._progress_token is None:
+            return
+        params = {"progressToken": self._progress_token, "progress": progress, "total": total, "message": message}
+        await self.notify("notifications/progress", {key: value for key, value in params.items() if value is not None})
+
+    async def finish(
+        self, reply: Reply, status: int = 200, headers: Mapping[str, str] | None = None
+    ) -> web.StreamResponse:
+        """Send the last message: as the whole body with `status`, or as the stream's last event."""
+        async with self._lock:
+            self._silent = True
+            if self._stream is None:
+                return json_response(reply, status, headers)
+            await self._stream.write(frame(reply))
+            await self._stream.write_eof()
+            return self._stream
+
+    async def _say(self, text: bytes) -> None:
+        async with self._lock:
+            if self._silent:
+                return
+            try:
+                async with asyncio.timeout(WRITE_SECONDS):
+                    await (await self._opened()).write(text)
+            except ConnectionError:
+                self._silent = True
+            except TimeoutError:
+                self._silent = True
+                if self.request.transport is not None:
+                    self.request.transport.abort()
+
+    async def _opened(self) -> web.StreamResponse:
+        if self._stream is None:
+            stream = web.StreamResponse(headers=STREAM_HEADERS)
+            await stream.prepare(self.request)
+            self._stream = stream
+        return self._stream
+
+    def _arm(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(self._ping_seconds, self._ping_soon)
+
+    def _ping_soon(self) -> None:
+        self._pinging = asyncio.create_task(self._ping())
+
+    async def _ping(self) -> None:
+        await self._say(PING)
+        if not self._silent:
+            self._arm()

@@ -1,0 +1,143 @@
+"""MCP over streamable HTTP at `/mcp`, for clients with and without a handshake, and plain JSON-RPC at `/message`."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from typing import Any
+
+from aiohttp import web
+from mcp.server import Server
+from mcp.shared.inbound import MCP_PROTOCOL_VERSION_HEADER, find_duplicated_routing_header
+from mcp_types import HEADER_MISMATCH
+from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
+
+from gateway.calls import Face
+from gateway.core.access import Caller
+from gateway.transports.context import caller_of
+from gateway.transports.mcp import FACE
+from gateway.transports.mcp_exchange import PING_SECONDS, Exchange
+from gateway.transports.mcp_modern import answer_modern, take_modern_notification
+from gateway.transports.mcp_plain import answer_plain
+from gateway.transports.mcp_sessions import IDLE_SECONDS, MAX_SESSIONS, SESSION_HEADER, Sessions
+from gateway.transports.mcp_wire import (
+    Message,
+    RefusedError,
+    RpcNotification,
+    RpcRequest,
+    RpcResponse,
+    message_of,
+    read_json,
+    require_accept,
+    require_known_host,
+)
+
+JSON, EVENTS = "application/json", "text/event-stream"
+
+
+class McpEndpoint:
+    """Serves one MCP server, whatever its tools, on an aiohttp application.
+
+    The application must run with `handler_cancellation=True`: with the stateless revision a client
+    cancels a request by closing its connection. `allowed_hosts` come beside loopback.
+    """
+
+    def __init__(
+        self,
+        server: Server[Any],
+        *,
+        allowed_hosts: Collection[str] = (),
+        caller_of: Callable[[web.Request], Caller] = caller_of,
+        ping_seconds: float = PING_SECONDS,
+        idle_seconds: float = IDLE_SECONDS,
+        max_sessions: int = MAX_SESSIONS,
+    ) -> None:
+        self._server = server
+        self._state: Any = None
+        self._allowed_hosts = tuple(allowed_hosts)
+        self._caller_of = caller_of
+        self._ping_seconds = ping_seconds
+        self.sessions = Sessions(server, idle_seconds=idle_seconds, max_sessions=max_sessions)
+
+    def mount(self, app: web.Application) -> None:
+        """Add the routes, and open and close what they need with the application."""
+        app.router.add_post("/mcp", self._guarded(self._post))
+        app.router.add_get("/mcp", self._guarded(self._get), allow_head=False)
+        app.router.add_delete("/mcp", self._guarded(self._delete))
+        app.router.add_post("/message", self._guarded(self._plain))
+        app.cleanup_ctx.append(self._open)
+        app.on_shutdown.append(self._shut_down)
+
+    async def _open(self, _app: web.Application) -> AsyncIterator[None]:
+        async with self._server.lifespan(self._server) as self._state:
+            yield
+            await self.sessions.close_all()
+
+    async def _shut_down(self, _app: web.Application) -> None:
+        self.sessions.end_streams()
+
+    def _guarded(
+        self, serve: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        async def guarded(request: web.Request) -> web.StreamResponse:
+            try:
+                require_known_host(request, self._allowed_hosts)
+                return await serve(request)
+            except RefusedError as refusal:
+                return refusal.response()
+
+        return guarded
+
+    async def _post(self, request: web.Request) -> web.StreamResponse:
+        require_accept(request, JSON, EVENTS)
+        message = message_of(await read_json(request))
+        duplicated = find_duplicated_routing_header(request.headers.items())
+        if duplicated is not None:
+            raise RefusedError(400, f"{duplicated} header appears more than once", code=HEADER_MISMATCH, id=message.id)
+        if not _modern(request):
+            return await self._legacy(request, message)
+        if isinstance(message, RpcResponse):
+            raise RefusedError(400, "In this revision the server asks nothing, so there is nothing to answer")
+        if isinstance(message, RpcNotification):
+            return take_modern_notification(request)
+        async with Exchange(request, message, ping_seconds=self._ping_seconds) as exchange:
+            return await answer_modern(self._server, self._state, exchange, message)
+
+    async def _legacy(self, request: web.Request, message: Message) -> web.StreamResponse:
+        owner, session_id = self._caller_of(request).name, request.headers.get(SESSION_HEADER)
+        if isinstance(message, RpcRequest) and message.method == "initialize" and session_id is None:
+            return await self._initialize(request, message, owner)
+        session = self.sessions.get(session_id, owner, message.id)
+        if isinstance(message, RpcResponse):
+            return web.Response(status=202)
+        async with Exchange(request, message, ping_seconds=self._ping_seconds) as exchange:
+            if isinstance(message, RpcNotification):
+                await session.take_notification(exchange, message)
+                return web.Response(status=202)
+            return await exchange.finish(await session.reply_to(exchange, message))
+
+    async def _initialize(self, request: web.Request, message: RpcRequest, owner: str) -> web.StreamResponse:
+        async with Exchange(request, message, ping_seconds=self._ping_seconds) as exchange:
+            reply, opened = await self.sessions.open(exchange, message, self._state, owner)
+            return await exchange.finish(reply, headers=None if opened is None else {SESSION_HEADER: opened.id})
+
+    async def _get(self, request: web.Request) -> web.StreamResponse:
+        if _modern(request):
+            raise RefusedError(405, "This revision has no stream of its own")
+        require_accept(request, EVENTS)
+        session = self.sessions.get(request.headers.get(SESSION_HEADER), self._caller_of(request).name)
+        return await session.stream(request, self._ping_seconds)
+
+    async def _delete(self, request: web.Request) -> web.StreamResponse:
+        if _modern(request):
+            raise RefusedError(405, "This revision has no sessions")
+        session = self.sessions.get(request.headers.get(SESSION_HEADER), self._caller_of(request).name)
+        await self.sessions.close(session)
+        return web.Response(status=204)
+
+    async def _plain(self, request: web.Request) -> web.StreamResponse:
+        request[FACE] = Face.PLAIN
+        return await answer_plain(self._server, self._state, request, await read_json(request))
+
+
+def _modern(request: web.Request) -> bool:
+    """Tell the era: any version that no handshake knows is modern, so that an unknown one is told so properly."""
+    version = request.headers.get(MCP_PROTOCOL_VERSION_HEADER)
+    return version is not None and version not in HANDSHAKE_PROTOCOL_VERSIONS

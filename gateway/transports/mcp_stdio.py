@@ -1,0 +1,259 @@
+"""MCP over stdin and stdout, for one client on the same machine; stdout carries JSON-RPC only."""
+
+import asyncio
+import contextlib
+import os
+import queue
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import anyio
+import orjson
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from mcp.server import Server
+from mcp.shared.message import SessionMessage
+from mcp_types import (
+    PROTOCOL_VERSION_META_KEY,
+    JSONRPCError,
+    JSONRPCNotification,
+    JSONRPCRequest,
+    JSONRPCResponse,
+)
+
+from gateway.core.tool import Catalog
+from gateway.services import Services
+from gateway.transports.mcp import build_server
+from gateway.transports.mcp_wire import (
+    MAX_BODY_BYTES,
+    Message,
+    RefusedError,
+    RequestId,
+    RpcNotification,
+    RpcRequest,
+    decode,
+    message_of,
+)
+
+LAST_ANSWERS_SECONDS = 5.0  # what is still being read of VergeOS at the end gets this long
+UNREAD_LINES = 16
+CHUNK_BYTES = 1 << 16
+
+
+async def serve_stdio(services: Services, catalog: Catalog) -> None:
+    """Serve one client over stdin and stdout until stdin ends or `services.closing` is set.
+
+    Calls that wait for a job are answered at once then; the jobs go on. Meanwhile descriptor 0 reads
+    nothing and descriptor 1 leads to stderr, so that neither a child nor a stray print touches the wire.
+    """
+    with _moved(0, os.open(os.devnull, os.O_RDONLY)) as stdin, _moved(1, os.dup(2)) as stdout:
+        try:
+            await serve_pipes(services, catalog, stdin, stdout)
+        finally:
+            sys.stdout.flush()  # what was printed meanwhile must not reach the wire at exit
+
+
+async def serve_pipes(services: Services, catalog: Catalog, read_fd: int, write_fd: int) -> None:
+    """Serve one client over two file descriptors; see `serve_stdio`."""
+    reader = _Reader(read_fd)
+    ending = asyncio.create_task(_end_on(services.closing, reader))
+    try:
+        await _Conversation(build_server(catalog, lambda: services), reader, _Writer(write_fd), services.closing).run()
+    finally:
+        ending.cancel()
+
+
+class _Conversation:
+    """Pumps lines between the descriptors and the SDK's loop, and knows which requests are unanswered."""
+
+    def __init__(self, server: Server[Any], reader: "_Reader", writer: "_Writer", closing: asyncio.Event) -> None:
+        self._server, self._reader, self._writer, self._closing = server, reader, writer, closing
+        self._unanswered: set[RequestId] = set()
+        self._all_answered = asyncio.Event()
+        self._begun = False
+
+    async def run(self) -> None:
+        to_server, from_client = anyio.create_memory_object_stream[SessionMessage | Exception]()
+        to_client, from_server = anyio.create_memory_object_stream[SessionMessage]()
+        options = self._server.create_initialization_options()
+        async with asyncio.TaskGroup() as tasks:
+            serving = tasks.create_task(self._server.run(from_client, to_client, options))
+            writing = tasks.create_task(self._pump_out(from_server))
+            async with to_server:
+                await self._pump_in(to_server)
+                self._closing.set()  # every wait ends, and is answered, now
+                await self._last_answers()
+            _, late = await asyncio.wait({serving, writing}, timeout=1)
+            for task in late:
+                task.cancel()
+
+    async def _last_answers(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_ANSWERS_SECONDS):
+                while self._unanswered:
+                    self._all_answered.clear()
+                    await self._all_answered.wait()
+
+    async def _pump_in(self, to_server: MemoryObjectSendStream[SessionMessage | Exception]) -> None:
+        while (line := await self._reader.line()) is not None:
+            try:
+                message = message_of(decode(line)) if line.strip() else None
+            except RefusedError as refusal:
+                await self._write(orjson.dumps(refusal.reply))
+                continue
+            if isinstance(message, RpcRequest):
+                await self._take_request(message, to_server)
+            elif isinstance(message, RpcNotification):
+                await self._take_notification(message, to_server)
+
+    async def _take_request(
+        self, message: RpcRequest, to_server: MemoryObjectSendStream[SessionMessage | Exception]
+    ) -> None:
+        if not self._begun and message.method != "ping":
+            self._begun = True
+            if _skips_handshake(message):
+                await to_server.send(_session_message(RpcNotification("notifications/initialized", None)))
+        self._unanswered.add(message.id)
+        await to_server.send(_session_message(message))
+
+    async def _take_notification(
+        self, message: RpcNotification, to_server: MemoryObjectSendStream[SessionMessage | Exception]
+    ) -> None:
+        await to_server.send(_session_message(message))
+        if message.method == "notifications/cancelled":
+            self._answered((message.params or {}).get("requestId"))  # such a request gets no answer
+
+    async def _pump_out(self, from_server: MemoryObjectReceiveStream[SessionMessage]) -> None:
+        async with from_server:
+            async for envelope in from_server:
+                message = envelope.message
+                await self._write(message.model_dump_json(by_alias=True, exclude_unset=True).encode())
+                if isinstance(message, JSONRPCResponse | JSONRPCError):
+                    self._answered(message.id)
+
+    async def _write(self, line: bytes) -> None:
+        try:
+            await self._writer.write(line + b"\n")
+        except OSError:  # the client reads no more: the same as its end
+            self._unanswered.clear()
+            self._all_answered.set()
+            self._closing.set()
+
+    def _answered(self, request_id: object) -> None:
+        if isinstance(request_id, int | str):
+            self._unanswered.discard(request_id)
+        if not self._unanswered:
+            self._all_answered.set()
+
+
+class _Reader:
+    """Reads lines in a daemon thread: the one way to wait for stdin that works everywhere and delays no exit."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._inbox: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._room = threading.Semaphore(UNREAD_LINES)
+        self._loop = asyncio.get_running_loop()
+        threading.Thread(target=self._run, name="stdin", daemon=True).start()
+
+    async def line(self) -> bytes | None:
+        """Return the next line, or None when the conversation is over."""
+        line = await self._inbox.get()
+        self._room.release()
+        return line
+
+    def end(self) -> None:
+        """Let the conversation be over, whatever the client still sends."""
+        self._inbox.put_nowait(None)
+
+    def _run(self) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            for line in _lines(self._fd):
+                self._room.acquire()
+                self._loop.call_soon_threadsafe(self._inbox.put_nowait, line)
+            self._loop.call_soon_threadsafe(self.end)
+
+
+class _Writer:
+    """Writes whole lines in a thread of its own; a daemon, so that a client that reads nothing delays no exit."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._lines: queue.SimpleQueue[tuple[bytes, asyncio.Future[None]]] = queue.SimpleQueue()
+        self._loop = asyncio.get_running_loop()
+        threading.Thread(target=self._run, name="stdout", daemon=True).start()
+
+    async def write(self, line: bytes) -> None:
+        """Return when the line is written; raise `OSError` when nobody can read it."""
+        written: asyncio.Future[None] = self._loop.create_future()
+        self._lines.put((line, written))
+        await written
+
+    def _run(self) -> None:
+        while True:
+            line, written = self._lines.get()
+            failure: OSError | None = None
+            try:
+                while line:
+                    line = line[os.write(self._fd, line) :]
+            except OSError as exc:
+                failure = exc
+            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+                self._loop.call_soon_threadsafe(_settle, written, failure)
+
+
+def _settle(written: asyncio.Future[None], failure: OSError | None) -> None:
+    if written.done():
+        return
+    if failure is None:
+        written.set_result(None)
+    else:
+        written.set_exception(failure)
+
+
+def _lines(fd: int) -> Iterator[bytes]:
+    """Yield the lines of a descriptor; one longer than any message may be ends them."""
+    rest = b""
+    with contextlib.suppress(OSError):
+        while len(rest) <= MAX_BODY_BYTES and (chunk := os.read(fd, CHUNK_BYTES)):
+            *whole, rest = (rest + chunk).split(b"\n")
+            yield from whole
+        if 0 < len(rest) <= MAX_BODY_BYTES:
+            yield rest
+
+
+async def _end_on(closing: asyncio.Event, reader: _Reader) -> None:
+    await closing.wait()
+    reader.end()
+
+
+def _session_message(message: RpcRequest | RpcNotification) -> SessionMessage:
+    if isinstance(message, RpcRequest):
+        return SessionMessage(
+            JSONRPCRequest(jsonrpc="2.0", id=message.id, method=message.method, params=message.params)
+        )
+    return SessionMessage(JSONRPCNotification(jsonrpc="2.0", method=message.method, params=message.params))
+
+
+def _skips_handshake(message: Message) -> bool:
+    """Tell whether a client asks straight away, as `echo '…tools/list…' | vergeos-gateway stdio` does."""
+    if not isinstance(message, RpcRequest) or message.method == "initialize":
+        return False
+    meta = (message.params or {}).get("_meta")
+    return not (isinstance(meta, dict) and PROTOCOL_VERSION_META_KEY in meta)
+
+
+@contextlib.contextmanager
+def _moved(fd: int, stand_in: int) -> Iterator[int]:
+    """Yield a private copy of a descriptor, with `stand_in` (closed here) in its place until the end of the block.
+
+    The copy is left open: a thread may still wait on it.
+    """
+    private = os.dup(fd)
+    os.dup2(stand_in, fd)
+    os.close(stand_in)
+    try:
+        yield private
+    finally:
+        os.dup2(private, fd)

@@ -1,0 +1,38 @@
+"""The README tells what the code does: its tables, its commands, its curl lines."""
+
+import re
+import shlex
+
+from gateway.__main__ import _parser
+from tests.readme import README, with_tables
+
+TEXT = README.read_text()
+
+
+def shell_lines():
+    for block in re.findall(r"```sh\n(.*?)```", TEXT, flags=re.S):
+        yield from (line.strip() for line in block.splitlines() if line.strip())
+
+
+def test_the_tables_are_those_of_the_code():
+    assert with_tables(TEXT) == TEXT, "run: .venv/bin/python -m tests.readme"
+
+
+def test_every_vergeos_gateway_command_in_it_exists():
+    named = set(re.findall(r"vergeos-gateway (?:--\S+ )?([a-z]+)", TEXT))
+    (commands,) = (action.choices for action in _parser()._actions if action.choices)
+    assert named <= set(commands)
+
+
+def curl_lines():
+    """The curl lines that stand alone: method, path, body."""
+    for line in shell_lines():
+        words = shlex.split(line)
+        if words[0] == "curl":
+            url = next(word for word in words if word.startswith("http"))
+            body = words[words.index("-d") + 1] if "-d" in words else None
+            yield line, "POST" if "-X" in words else "GET", url.removeprefix("http://127.0.0.1:3002"), body
+
+
+def test_it_has_curl_lines_to_try():
+    assert len(list(curl_lines())) >= 8
