@@ -1,0 +1,1 @@
+"""What actions do, and how machines move through their states over time."""

@@ -1,0 +1,1 @@
+"""Filling a simulated VergeOS by seed."""

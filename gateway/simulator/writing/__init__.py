@@ -1,0 +1,1 @@
+"""Creating, changing and deleting rows: the checks that hold for all tables, and the rules of single ones."""
