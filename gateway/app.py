@@ -36,7 +36,8 @@ def create_app(services: Services, catalog: Catalog = ALL_TOOLS) -> web.Applicat
     if not services.settings.metrics_port:
         probes.mount_metrics(app)
     rest.mount(app)
-    McpEndpoint(build_server(catalog, lambda: services), allowed_hosts=services.settings.allowed_hosts).mount(app)
+    own_names = (*services.settings.allowed_hosts, services.settings.host)
+    McpEndpoint(build_server(catalog, lambda: services), allowed_hosts=own_names).mount(app)
     return app
 
 

@@ -69,6 +69,20 @@ class Services:
             await asyncio.gather(ended, closing, return_exceptions=True)
         return await self.show(await self.jobs.get(job_id))
 
+    async def measure(self) -> None:
+        """Set the gauges of queue, open jobs, workers, followers and sight. Raises `StoreError`."""
+        metrics, now = self.metrics, await self.jobs.now()
+        ready, lag = await self.jobs.due(now)
+        metrics.queue_ready.set(ready)
+        metrics.queue_lag.set(lag)
+        metrics.workers.set(await self.watching.workers())
+        metrics.followers.set(self.feed.followers)
+        since = await self.watching.blind_since()
+        metrics.blind.set(0.0 if since is None else max(now - since, 0.0))
+        metrics.jobs_open.clear()
+        for job in await self.jobs.open():
+            metrics.jobs_open.labels(job.wish.kind, job.state.value).inc()
+
     async def _ended(self, job_id: str, report: Report | None) -> None:
         """Return once the job has ended or asks something; a broken stream is taken up again."""
         seen = 0

@@ -81,7 +81,7 @@ class Tool:
     @cached_property
     def output_schema(self) -> dict[str, Any]:
         """JSON schema of the answer as callers see it."""
-        schema: dict[str, Any] = _without_titles(self.result.json_schema(mode="serialization"))
+        schema: dict[str, Any] = _without_required_nulls(_without_titles(self.result.json_schema(mode="serialization")))
         return schema
 
 
@@ -170,3 +170,20 @@ def _without_titles(schema: Any) -> Any:
     if isinstance(schema, dict):
         return {k: _without_titles(v) for k, v in schema.items() if not (k == "title" and isinstance(v, str))}
     return [_without_titles(item) for item in schema] if isinstance(schema, list) else schema
+
+
+def _without_required_nulls(schema: Any) -> Any:
+    """Require no property that may be null: answers leave out what is null, and clients hold them to the schema."""
+    if isinstance(schema, list):
+        return [_without_required_nulls(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    shown = {key: _without_required_nulls(value) for key, value in schema.items()}
+    if isinstance(shown.get("required"), list):
+        properties = shown.get("properties", {})
+        shown["required"] = [name for name in shown["required"] if not _nullable(properties.get(name, {}))]
+    return shown
+
+
+def _nullable(schema: dict[str, Any]) -> bool:
+    return {"type": "null"} in schema.get("anyOf", ())

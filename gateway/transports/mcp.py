@@ -59,7 +59,7 @@ class Published:
     @classmethod
     def of(cls, tool: Tool) -> "Published":
         """Return the tool with its schemas and annotations, made once."""
-        schema = _without_required_nulls(tool.output_schema)
+        schema = tool.output_schema
         wrapped = schema.get("type") != "object"
         return cls(
             tool=tool,
@@ -179,11 +179,15 @@ def _progress(ctx: Context) -> Callable[[JobView], Awaitable[None]] | None:
     """Return a reporter of a job's progress, if the client wants it; its numbers only count, no job knows its end."""
     if "progress_token" not in (ctx.meta or {}):
         return None
-    numbers = itertools.count(1)
+    numbers, said = itertools.count(1), ""
 
     async def report(view: JobView) -> None:
+        nonlocal said
         at = view.phase or view.state
-        await ctx.session.report_progress(next(numbers), None, f"{at}: {view.detail}" if view.detail else str(at))
+        message = f"{at}: {view.detail}" if view.detail else str(at)
+        if message != said:
+            said = message
+            await ctx.session.report_progress(next(numbers), None, message)
 
     return report
 
@@ -219,23 +223,6 @@ def _annotations(tool: Tool) -> t.ToolAnnotations:
         idempotent_hint=tool.effect is Effect.READ,
         open_world_hint=False,
     )
-
-
-def _without_required_nulls(schema: Any) -> Any:
-    """Require no property that may be null: answers leave out what is null, and clients hold them to the schema."""
-    if isinstance(schema, list):
-        return [_without_required_nulls(item) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    shown = {key: _without_required_nulls(value) for key, value in schema.items()}
-    if isinstance(shown.get("required"), list):
-        properties = shown.get("properties", {})
-        shown["required"] = [name for name in shown["required"] if not _nullable(properties.get(name, {}))]
-    return shown
-
-
-def _nullable(schema: dict[str, Any]) -> bool:
-    return {"type": "null"} in schema.get("anyOf", ())
 
 
 def _wrapped_schema(schema: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import anyio
 from aiohttp import web
+from mcp.server.runner import modern_error_data
 from mcp.shared.dispatcher import CallOptions
 from mcp.shared.exceptions import NoBackChannelError
 from mcp.shared.jsonrpc_dispatcher import progress_token_from_params
@@ -17,8 +18,10 @@ from gateway.transports.mcp_wire import (
     PING,
     STREAM_HEADERS,
     Reply,
+    RequestId,
     RpcNotification,
     RpcRequest,
+    error,
     frame,
     json_response,
     notification,
@@ -136,3 +139,9 @@ class Exchange(OneWay):
         await self._say(PING)
         if not self._silent:
             self._arm()
+
+
+def as_error(id: RequestId | None, exc: Exception) -> Reply:
+    """Return the response to a request whose handler raised; what is not meant for the wire goes to our log only."""
+    what = modern_error_data(exc)
+    return error(id, what.code, what.message, what.data)

@@ -16,8 +16,7 @@ from mcp.shared.inbound import (
     validate_mcp_param_headers,
 )
 
-from gateway.transports.mcp_exchange import Exchange
-from gateway.transports.mcp_sessions import as_error
+from gateway.transports.mcp_exchange import Exchange, as_error
 from gateway.transports.mcp_wire import Reply, RequestId, RpcRequest, error, json_response, result
 
 

@@ -8,8 +8,7 @@ from mcp.server import Server
 from mcp.server.connection import Connection
 from mcp.server.runner import serve_one
 
-from gateway.transports.mcp_exchange import Exchange
-from gateway.transports.mcp_sessions import as_error
+from gateway.transports.mcp_exchange import Exchange, as_error
 from gateway.transports.mcp_wire import Message, RefusedError, Reply, RpcRequest, json_response, message_of, result
 
 VERSION = "2025-03-26"  # the one revision in which a batch is legal

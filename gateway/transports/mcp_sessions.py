@@ -10,10 +10,10 @@ from typing import Any
 from aiohttp import web
 from mcp.server import Server
 from mcp.server.connection import Connection
-from mcp.server.runner import ServerRunner, aclose_shielded, modern_error_data
+from mcp.server.runner import ServerRunner, aclose_shielded
 from mcp.shared.dispatcher import CallOptions
 
-from gateway.transports.mcp_exchange import PING_SECONDS, Exchange, OneWay
+from gateway.transports.mcp_exchange import PING_SECONDS, Exchange, OneWay, as_error
 from gateway.transports.mcp_wire import (
     PING,
     STREAM_HEADERS,
@@ -75,7 +75,7 @@ class Session(OneWay):
         """Take a notification; `notifications/cancelled` stops the request it names, never a job."""
         if message.method == "notifications/cancelled":
             named = (message.params or {}).get("requestId")
-            if isinstance(named, int | str) and named in self._in_flight:
+            if isinstance(named, int | str) and not isinstance(named, bool) and named in self._in_flight:
                 self._in_flight[named].cancel()
         else:
             await self._runner.on_notify(exchange, message.method, message.params)
@@ -189,9 +189,3 @@ class Sessions:
                 self._by_id.move_to_end(session.id)
             else:
                 await self.close(session)
-
-
-def as_error(id: RequestId | None, exc: Exception) -> Reply:
-    """Return the response to a request whose handler raised; what is not meant for the wire goes to our log only."""
-    what = modern_error_data(exc)
-    return error(id, what.code, what.message, what.data)

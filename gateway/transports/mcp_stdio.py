@@ -27,7 +27,6 @@ from gateway.services import Services
 from gateway.transports.mcp import build_server
 from gateway.transports.mcp_wire import (
     MAX_BODY_BYTES,
-    Message,
     RefusedError,
     RequestId,
     RpcNotification,
@@ -74,6 +73,7 @@ class _Conversation:
         self._begun = False
 
     async def run(self) -> None:
+        """Serve until the reader has no more; then end every wait, and give what is unanswered a moment."""
         to_server, from_client = anyio.create_memory_object_stream[SessionMessage | Exception]()
         to_client, from_server = anyio.create_memory_object_stream[SessionMessage]()
         options = self._server.create_initialization_options()
@@ -236,9 +236,9 @@ def _session_message(message: RpcRequest | RpcNotification) -> SessionMessage:
     return SessionMessage(JSONRPCNotification(jsonrpc="2.0", method=message.method, params=message.params))
 
 
-def _skips_handshake(message: Message) -> bool:
+def _skips_handshake(message: RpcRequest) -> bool:
     """Tell whether a client asks straight away, as `echo '…tools/list…' | vergeos-gateway stdio` does."""
-    if not isinstance(message, RpcRequest) or message.method == "initialize":
+    if message.method == "initialize":
         return False
     meta = (message.params or {}).get("_meta")
     return not (isinstance(meta, dict) and PROTOCOL_VERSION_META_KEY in meta)

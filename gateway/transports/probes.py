@@ -1,6 +1,7 @@
 """Is it alive, is it ready, how does it do; and where to go from here."""
 
 import asyncio
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -74,7 +75,12 @@ async def ready(request: web.Request) -> web.Response:
 
 
 async def metrics(request: web.Request) -> web.Response:
-    """Answer every metric of the process in the text format that the scraper asks for."""
+    """Answer every metric of the process in the text format that the scraper asks for.
+
+    What stands in Redis is counted at each scrape; while Redis is away the last counts are told.
+    """
+    with suppress(StoreError):
+        await request.app[SERVICES].measure()
     encode, content_type = choose_encoder(request.headers.get(hdrs.ACCEPT, ""))
     body = encode(request.app[SERVICES].metrics.registry)
     return web.Response(body=body, headers={hdrs.CONTENT_TYPE: content_type})
