@@ -123,6 +123,7 @@ async def open_services(
         )
         jobs = Jobs(redis, keys, days=settings.job_days)
         views = Views(client, ViewStore(redis, keys), metrics)
+        stack.push_async_callback(views.close)
         feed = Feed(following, jobs, views.forget)
         if not worker:
             await stack.enter_async_context(feed.running())

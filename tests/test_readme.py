@@ -11,7 +11,7 @@ TEXT = README.read_text()
 
 def shell_lines():
     for block in re.findall(r"```sh\n(.*?)```", TEXT, flags=re.S):
-        yield from (line.strip() for line in block.splitlines() if line.strip())
+        yield from (line.strip() for line in block.replace("\\\n", " ").splitlines() if line.strip())
 
 
 def test_the_tables_are_those_of_the_code():
@@ -25,13 +25,17 @@ def test_every_vergeos_gateway_command_in_it_exists():
 
 
 def curl_lines():
-    """The curl lines that stand alone: method, path, body."""
+    """The curl lines that stand alone: line, method, path, body, headers; -d sends a form's type unless -H says more."""
     for line in shell_lines():
         words = shlex.split(line)
         if words[0] == "curl":
             url = next(word for word in words if word.startswith("http"))
             body = words[words.index("-d") + 1] if "-d" in words else None
-            yield line, "POST" if "-X" in words else "GET", url.removeprefix("http://127.0.0.1:3002"), body
+            headers = {"Content-Type": "application/x-www-form-urlencoded"} if body else {}
+            if "-H" in words:
+                headers.update([words[words.index("-H") + 1].split(": ")])
+            method = "POST" if "-X" in words else "GET"
+            yield line, method, url.removeprefix("http://127.0.0.1:3002"), body, headers
 
 
 def test_it_has_curl_lines_to_try():

@@ -1,9 +1,27 @@
 """What the deciders of all kinds share: acts without an answer, stopping a VM, starting it."""
 
-from gateway.core.job import Act, Ask, Confirm, Done, Fail, Inquire, Job, Look, Moment, Phase, Seen, Step, Wait
+from typing import cast
+
+from gateway.core.job import Act, Ask, Confirm, Done, Fail, Inquire, Job, Look, Moment, Phase, Seen, Step, Stopped, Wait
 from gateway.core.times import EngineTimes
+from gateway.core.wishes import PowerOff, Resize
 
 NOT_STARTING = frozenset({"stopped", "error", "unlicensed", "hibernated"})
+STARTING = frozenset({"initializing", "starting"})  # `running` is still false, yet the VM is not off
+UNDER_WAY = STARTING | {"stopping"}  # a start that is asked for now is refused
+
+
+def off(seen: Seen) -> bool:
+    """Tell whether the VM is off and nobody is starting it."""
+    return not seen.running and seen.status not in STARTING
+
+
+def waited(act: Act, now: Moment) -> float:
+    """Return for how many seconds an act stands answered, not counting the time when VergeOS could not be seen.
+
+    Without an answer it is the plain time since its intent.
+    """
+    return now.at - act.intended_at if act.patient_at is None else now.patient - act.patient_at
 
 
 def unsettled(act: Act, seen: Seen | None, now: Moment, times: EngineTimes) -> Step | None:
@@ -20,6 +38,19 @@ def unsettled(act: Act, seen: Seen | None, now: Moment, times: EngineTimes) -> S
     return None
 
 
+def still_landing(job: Job, now: Moment, times: EngineTimes) -> Wait | None:
+    """Wait while a request without an answer may still take effect: what comes next must not meet it."""
+    over_at = max((act.intended_at + times.settle for act in job.acts if act.answered_at is None), default=now.at)
+    if now.at >= over_at:
+        return None
+    return Wait(job.phase, "a request without an answer may still take effect; waiting until that is over", over_at)
+
+
+def shows_poweroff(seen: Seen | None) -> bool:
+    """Tell whether a late look shows that the guest was asked to shut down."""
+    return seen is not None and (bool(seen.asked_in_log) or seen.status == "stopping")
+
+
 def poweroff(job: Job, label: str, seen: Seen | None, now: Moment, times: EngineTimes) -> Step | None:
     """Ask a running VM's guest to shut down; None once VergeOS has answered that it took the request."""
     ask = Ask("poweroff", Phase.ASKED, "asking the guest to shut down", label)
@@ -27,30 +58,73 @@ def poweroff(job: Job, label: str, seen: Seen | None, now: Moment, times: Engine
     if act is None:
         return Look() if seen is None else ask
     if act.answered_at is None:
-        late = unsettled(act, seen, now, times)
-        if late is not None:
-            return late
-        happened = seen is not None and (seen.asked_in_log or seen.status == "stopping")
-        return Confirm(label) if happened else ask
+        return unsettled(act, seen, now, times) or (Confirm(label) if shows_poweroff(seen) else ask)
     return refusal(act, seen)
 
 
 def kill(job: Job, label: str, seen: Seen | None, now: Moment, times: EngineTimes) -> Step:
-    """Cut the power of a VM that is known to run, and wait until it is off."""
+    """Cut the power of a VM that is not off, and wait until it is; after a cancel it is not asked for again."""
     name = job.target.name
     ask = Ask("kill", Phase.STOPPING, "cutting the power", label)
     act = job.act(label)
     if act is None:
         return Look() if seen is None else ask
     if act.answered_at is None:
-        return unsettled(act, seen, now, times) or ask
+        again = ask if job.cancel is None else Stopped(f"cancelled; the power of {name} was not cut")
+        return unsettled(act, seen, now, times) or again
     refused = refusal(act, seen)
     if refused is not None:
         return refused
-    left = (act.patient_at or act.answered_at) + times.stop_within - now.patient
+    left = times.stop_within - waited(act, now)
     if left > 0:
         return Wait(Phase.STOPPING, "power cut; waiting until the VM is off", now.at + left, wake_when="off")
     return Fail("kill_had_no_effect", f"{name} still runs after its power was cut", "Look at the VM in VergeOS.")
+
+
+def bring_down(
+    job: Job, seen: Seen | None, now: Moment, times: EngineTimes, *, soft: str, hard: str, phase: Phase
+) -> Step:
+    """Shut down a VM that is not off: ask its guest, wait out its grace, then cut the power, ask a person or give up.
+
+    `soft` and `hard` are the labels of the two acts, `phase` is that of the grace.
+    """
+    wish, asked = cast("PowerOff | Resize", job.wish), job.act(soft)
+    step = poweroff(job, soft, seen, now, times)
+    if asked is None or step is not None:
+        return step or Look()
+    if job.act(hard) is not None:
+        return kill(job, hard, seen, now, times)
+    patience = wish.wait_seconds or times.watch_unforced
+    left = patience - waited(asked, now)
+    if left > 0:
+        grace = f"waiting up to {patience:g} s for the guest to shut down"
+        return Wait(phase, grace, now.at + left, wake_when="off")
+    force = may_force(job, wish.force, wish.wait_seconds)
+    if isinstance(force, Inquire):
+        open_question = job.question is not None and job.question.about == force.about
+        return Wait(phase, force.text, job.question.expires_at, "off") if open_question and job.question else force
+    if force:
+        return kill(job, hard, seen, now, times)
+    if seen is None:
+        return Look()
+    return Fail(
+        "still_running",
+        f"{job.target.name} still runs {patience:g} s after its guest was asked to shut down; it was not forced",
+        "Call again with a longer wait_timeout or with force_after_timeout=true, or use force_off_vm.",
+        result={"running": True, "forced": False},
+    )
+
+
+def may_force(job: Job, force: bool | None, grace_seconds: float) -> bool | Inquire:
+    """Tell whether the power may be cut after the grace, or what to ask a person first; without a grace never."""
+    if grace_seconds <= 0:
+        return False
+    asked = job.question if job.question is not None and job.question.about == "force" else None
+    if force is not None or (asked is not None and asked.yes is not None):
+        return bool(force) or bool(asked is not None and asked.yes)
+    if not job.may_ask:
+        return False
+    return Inquire(f"{job.target.name} still runs after {grace_seconds:g} s. Force it off?", "force")
 
 
 def poweron(
@@ -64,7 +138,7 @@ def poweron(
     ask = Ask("poweron", Phase.STARTING, "starting the VM", label, mends=mends)
     act = job.act(label)
     if act is None:
-        return Look() if seen is None else ask
+        return Look() if seen is None else under_way(job, seen, now, times) or ask
     if act.answered_at is None:
         late = unsettled(act, seen, now, times)
         if late is not None:
@@ -73,20 +147,32 @@ def poweron(
         return Confirm(label) if begun else ask
     if seen is not None and seen.running:
         return None
-    return refusal(act, seen) or _starting(job, act, act.answered_at, seen, now, times)
+    refused = None if seen is not None and seen.status in STARTING else refusal(act, seen)
+    return refused or _starting(job, act, act.answered_at, seen, now, times)
+
+
+def under_way(job: Job, seen: Seen, now: Moment, times: EngineTimes) -> Wait | None:
+    """Wait while the VM is between off and on; past `start_within` try all the same."""
+    last = max((act.intended_at for act in job.acts), default=job.created_at)
+    end = last + times.start_within
+    if seen.running or seen.status not in UNDER_WAY or now.at >= end:
+        return None
+    return Wait(job.phase, f"the VM is '{seen.status}'; waiting for what comes of it", end)
 
 
 def _starting(job: Job, act: Act, answered_at: float, seen: Seen | None, now: Moment, times: EngineTimes) -> Step:
-    name = job.target.name
-    look_in_log = "Mend what VergeOS names, then call power_on_vm."
-    if seen is not None and seen.status in NOT_STARTING and seen.at >= answered_at + times.settle:
+    """Wait until a VM whose start was answered runs; a VM that is still off after `settle` has fallen back."""
+    name, look_in_log = job.target.name, "Mend what VergeOS names, then call power_on_vm."
+    first_look = answered_at + times.settle
+    if now.at >= first_look and (seen is None or seen.at < first_look):
+        return Look()
+    if seen is not None and seen.status in NOT_STARTING and seen.at >= first_look:
         return Fail("start_failed", f"{name} fell back to '{seen.status}' after its start", look_in_log, explain=True)
-    left = (act.patient_at or answered_at) + times.start_within - now.patient
+    left = times.start_within - waited(act, now)
     if left <= 0:
         return Fail(
             "start_timeout", f"{name} does not run {times.start_within:g} s after its start", look_in_log, explain=True
         )
-    first_look = answered_at + times.settle
     until = first_look if now.at < first_look else now.at + left
     return Wait(Phase.STARTING, "waiting until the VM runs", min(until, now.at + left), wake_when="on")
 
@@ -98,16 +184,6 @@ def refusal(act: Act, seen: Seen | None) -> Step | None:
     if seen is None:
         return Look()
     return Fail("refused", f"VergeOS refused '{act.action}': {act.refused}", "Mend what VergeOS names and call again.")
-
-
-def may_force(job: Job, force: bool | None, grace_seconds: float) -> bool | Inquire:
-    """Tell whether the power may be cut after the grace, or what to ask a person first."""
-    asked = job.question if job.question is not None and job.question.about == "force" else None
-    if force is not None or (asked is not None and asked.yes is not None):
-        return bool(force) or bool(asked is not None and asked.yes)
-    if not job.may_ask or grace_seconds <= 0:
-        return False
-    return Inquire(f"{job.target.name} still runs after {grace_seconds:g} s. Force it off?", "force")
 
 
 def already(detail: str, seen: Seen) -> Done:

@@ -25,14 +25,16 @@ class Queue:
 def admit(wish: Wish, open_jobs: Sequence[Job], *, again: bool = False, after: str | None = None) -> Join | Queue:
     """Decide about a new wish on an object, given its open jobs in their order.
 
-    Raises `TargetBusy` where an open job wants the opposite and `after` does not name an open job.
+    A wish that names `after` goes behind all. Raises `TargetBusy` where an open job wants the opposite
+    and `after` does not name an open job.
     """
     standing = [job for job in open_jobs if job.cancel is None]
-    same = next((job for job in standing if job.wish == wish), None)
-    if same is not None and not again and after is None:
-        return Join(same)
+    behind = after in {job.id for job in open_jobs}
+    last = next((job for job in reversed(standing) if job.wish == wish or wish.opposes(job.wish)), None)
+    if last is not None and last.wish == wish and not again and after is None:
+        return Join(last)
     opposite = next((job for job in standing if wish.opposes(job.wish)), None)
-    if opposite is not None and after not in {job.id for job in open_jobs}:
+    if opposite is not None and not behind:
         raise TargetBusy(
             f"{opposite.target.name}: {opposite.owner}'s {opposite.tool} is {opposite.phase}"
             f"{': ' + opposite.detail if opposite.detail else ''}",
@@ -41,4 +43,5 @@ def admit(wish: Wish, open_jobs: Sequence[Job], *, again: bool = False, after: s
             owner=opposite.owner,
             since=round(opposite.created_at, 3),
         )
-    return Queue(before=next((job for job in open_jobs if job.wish.kind in wish.overtakes), None))
+    overtaken = next((job for job in open_jobs if job.wish.kind in wish.overtakes), None)
+    return Queue(before=None if behind else overtaken)

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Mapping
 
-from gateway.core.job import Ask, Fail, Inquire, Job, JobState, Moment, Seen, Step, Stopped, Wait, Wished
+from gateway.core.acting import still_landing
+from gateway.core.job import Ask, Done, Fail, Inquire, Job, Moment, Seen, Step, Stopped, Wait, Wished
 from gateway.core.power import force_off, power_off, power_on, reset
 from gateway.core.resize import resize
 from gateway.core.times import EngineTimes
@@ -38,29 +39,27 @@ def next_step(job: Job, seen: Seen | None, now: Moment, times: EngineTimes) -> S
     """Decide what to do next for a job, from what is known of its object.
 
     A step that acts or fails is to be decided on a live look; the caller sees to that. A begun job
-    that stood still for long asks a person before it goes on, unless it only mends.
+    that stood still for long asks a person before it goes on, unless it only mends. No job ends while
+    a request of its own may still take effect: it would strike whatever comes after.
     """
-    waiting = _unanswered_gap(job, now)
-    if waiting is not None:
-        return waiting
     step = DECIDERS[job.wish.kind](job, seen, now, times)
-    stood_still = now.at - job.progress_at
-    if isinstance(step, Ask) and not step.mends and job.begun_at is not None and stood_still > times.gap_asks_after:
-        minutes = round(stood_still / 60)
-        return Inquire(f"{job.target.name}: nothing was seen for {minutes} min. Go on with '{step.action}'?", GAP)
+    if isinstance(step, Done | Fail | Stopped):
+        return still_landing(job, now, times) or step
+    if isinstance(step, Ask) and not step.mends and job.begun_at is not None:
+        return _gap(job, step, now, times) or step
     return step
 
 
-def _unanswered_gap(job: Job, now: Moment) -> Step | None:
+def _gap(job: Job, ask: Ask, now: Moment, times: EngineTimes) -> Wait | Inquire | None:
+    """Return the question whether to go on after a gap, or the wait for its answer."""
     question = job.question
-    if (
-        question is None
-        or question.about != GAP
-        or question.yes is not None
-        or job.state is not JobState.INPUT_REQUIRED
-    ):
+    if question is not None and question.about == GAP and question.yes is None:
+        return Wait(job.phase, question.text, question.expires_at)
+    stood_still = now.at - job.progress_at
+    if stood_still <= times.gap_asks_after:
         return None
-    return Wait(job.phase, question.text, max(question.expires_at, now.at))
+    minutes = round(stood_still / 60)
+    return Inquire(f"{job.target.name}: nothing was seen for {minutes} min. Go on with '{ask.action}'?", GAP)
 
 
 def with_answers(job: Job, now: Moment) -> Job:

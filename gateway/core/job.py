@@ -239,8 +239,8 @@ class Seen:
     """What is known of the object: the watcher's observation, or with `vm` a live look.
 
     `at` is when the question was sent to VergeOS. `asked_in_log` tells whether VergeOS' own log shows a
-    power-off since the open act's intent, None where that was not looked up. `room_mb` is the most RAM that one node could give, where
-    that was asked (`rooms`) and VergeOS tells it.
+    power-off since the open act's intent, None where that was not looked up. `room_mb` is the
+    most RAM that one node could give, where that was asked (`rooms`) and VergeOS tells it.
     """
 
     at: float

@@ -1,86 +1,54 @@
 """Power on, power off, force off and reset: what is wanted, what is seen, so what is next."""
 
-from typing import cast
+from typing import Literal, cast
 
 from gateway.core import acting
-from gateway.core.job import Act, Ask, Done, Fail, Inquire, Job, Look, Moment, Phase, Seen, Step, Stopped, Wait
+from gateway.core.job import Act, Ask, Done, Fail, Job, Look, Moment, Phase, Seen, Step, Stopped, Wait
 from gateway.core.times import EngineTimes
-from gateway.core.wishes import PowerOff, Reset
+from gateway.core.wishes import Reset
 
 
 def power_on(job: Job, seen: Seen | None, now: Moment, times: EngineTimes) -> Step:
     """Decide the next step of a power-on; never raises."""
     act = job.act("poweron")
-    if act is not None and job.cancel is not None:
-        return Stopped("cancelled; the start had been asked for and may still happen")
     if act is None and seen is not None:
         if seen.running and seen.status == "stopping":
-            return _wait_for_other_stop(job, now, times)
+            return _wait_for_other(job, "stopping", now, times)
         if seen.running:
             return acting.already("was running already", seen)
         if seen.vm is not None and not seen.vm.enabled:
             return Fail("vm_disabled", f"{job.target.name} is disabled", "Enable the VM in VergeOS, then call again.")
+    if act is not None and job.cancel is not None and (seen is None or not seen.running):
+        return Stopped("cancelled; the start had been asked for and may still happen")
     step = acting.poweron(job, "poweron", seen, now, times)
     return Done("runs", {"running": True, "changed": True}) if step is None else step
 
 
-def _wait_for_other_stop(job: Job, now: Moment, times: EngineTimes) -> Step:
-    """Somebody else is stopping the VM: starting it now would be lost."""
+def _wait_for_other(job: Job, doing: Literal["starting", "stopping"], now: Moment, times: EngineTimes) -> Step:
+    """Somebody else is starting or stopping the VM: what is asked now would be refused or lost."""
     end = job.created_at + times.start_within
     if now.at >= end:
-        return Fail("still_stopping", f"{job.target.name} hangs in 'stopping'", "Use force_off_vm, then power_on_vm.")
-    return Wait(Phase.QUEUED, "the VM is being stopped; it is started once it is off", end, wake_when="off")
+        return Fail(f"still_{doing}", f"{job.target.name} hangs in '{doing}'", "Use force_off_vm, then call again.")
+    wake_when: Literal["on", "off"] = "on" if doing == "starting" else "off"
+    return Wait(Phase.QUEUED, f"the VM is {doing} just now; waiting until that is over", end, wake_when)
 
 
 def power_off(job: Job, seen: Seen | None, now: Moment, times: EngineTimes) -> Step:
     """Decide the next step of a graceful power-off with its forced fallback; never raises."""
     asked = job.act("poweroff")
-    if seen is not None and not seen.running:
+    if seen is not None and acting.off(seen):
         return _off(job, now) if asked is not None else acting.already("was off already", seen)
+    if asked is None and seen is not None and not seen.running:
+        return _wait_for_other(job, "starting", now, times)
     if asked is not None and job.cancel is not None and job.act("kill") is None:
-        return Stopped("cancelled; the guest was asked to shut down and may still do so, it will not be forced")
-    step = acting.poweroff(job, "poweroff", seen, now, times)
-    if step is not None:
-        return step
-    if job.act("kill") is not None:
-        return acting.kill(job, "kill", seen, now, times)
-    return _grace(job, cast("Act", asked), seen, now, times)
-
-
-def _grace(job: Job, asked: Act, seen: Seen | None, now: Moment, times: EngineTimes) -> Step:
-    """The guest was asked: wait as long as it may take, then force, ask or give up."""
-    wish = cast("PowerOff", job.wish)
-    patience = wish.wait_seconds or times.watch_unforced
-    left = (asked.patient_at or asked.intended_at) + patience - now.patient
-    if left > 0:
-        grace = f"waiting up to {patience:g} s for the guest to shut down"
-        return Wait(Phase.WAITING, grace, now.at + left, wake_when="off")
-    force = acting.may_force(job, wish.force, wish.wait_seconds) if wish.wait_seconds else False
-    if isinstance(force, Inquire):
-        return _inquire(job, force, now)
-    if force:
-        return acting.kill(job, "kill", seen, now, times)
-    if seen is None:
-        return Look()
-    return Fail(
-        "still_running",
-        f"{job.target.name} still runs {patience:g} s after its guest was asked to shut down; it was not forced",
-        "Call force_off_vm, or power_off_vm with force_after_timeout=true.",
-        result={"running": True, "forced": False},
-    )
-
-
-def _inquire(job: Job, question: Inquire, now: Moment) -> Step:
-    """Ask a person, or go on waiting for the answer."""
-    asked = job.question
-    if asked is None or asked.about != question.about:
-        return question
-    return Wait(Phase.WAITING, question.text, max(now.at, asked.expires_at), wake_when="off")
+        return Stopped("cancelled; a guest that was asked to shut down may still do so, it will not be forced")
+    return acting.bring_down(job, seen, now, times, soft="poweroff", hard="kill", phase=Phase.WAITING)
 
 
 def _off(job: Job, now: Moment) -> Done:
     """Say how the VM went off, and how long it took from the first request."""
-    forced = job.act("kill") is not None
+    kill = job.act("kill")
+    forced = kill is not None and kill.refused is None
     begun = job.begun_at if job.begun_at is not None else now.at
     seconds = round(max(now.at - begun, 0.0), 1)
     detail = f"off after {seconds:g} s" + (", forced" if forced else "")
@@ -89,10 +57,8 @@ def _off(job: Job, now: Moment) -> Done:
 
 def force_off(job: Job, seen: Seen | None, now: Moment, times: EngineTimes) -> Step:
     """Decide the next step of a forced power-off; never raises."""
-    if seen is not None and not seen.running:
-        if job.act("kill") is None:
-            return acting.already("was off already", seen)
-        return Done("off, forced", {"running": False, "forced": True, "changed": True})
+    if seen is not None and acting.off(seen):
+        return _off(job, now) if job.act("kill") is not None else acting.already("was off already", seen)
     return acting.kill(job, "kill", seen, now, times)
 
 
@@ -105,8 +71,11 @@ def reset(job: Job, seen: Seen | None, now: Moment, times: EngineTimes) -> Step:
     act = job.act("reset")
     if act is None:
         return _first_reset(job, seen)
-    if job.cancel is not None and act.answered_at is not None:
+    if act.answered_at is not None and job.cancel is not None:
         return Stopped("cancelled; the reset had been sent and takes its course")
+    refused = acting.refusal(act, seen)
+    if refused is not None:
+        return refused
     if _started_anew(job, seen):
         return Done("started anew", {"running": True, "confirmed": True, "changed": True})
     if act.answered_at is None:
@@ -115,7 +84,7 @@ def reset(job: Job, seen: Seen | None, now: Moment, times: EngineTimes) -> Step:
             f"the answer to the reset of {job.target.name} never came and VergeOS shows no new start",
             "Look at the VM's uptime before you reset it again.",
         )
-    return acting.refusal(act, seen) or _after_reset(job, act, seen, now, times)
+    return _after_reset(job, act, seen, now, times)
 
 
 def _first_reset(job: Job, seen: Seen | None) -> Step:
@@ -123,7 +92,7 @@ def _first_reset(job: Job, seen: Seen | None) -> Step:
     if seen is None:
         return Look()
     if not seen.running:
-        return Fail("not_running", f"{job.target.name} is off, there is nothing to reset", "Use power_on_vm.")
+        return Fail("not_running", f"{job.target.name} does not run, there is nothing to reset", "Use power_on_vm.")
     params = {} if hard else {"graceful": True}
     return Ask("reset", Phase.ASKED, "resetting the machine" if hard else "asking the guest to reboot", params=params)
 
@@ -135,13 +104,12 @@ def _started_anew(job: Job, seen: Seen | None) -> bool:
 
 
 def _after_reset(job: Job, act: Act, seen: Seen | None, now: Moment, times: EngineTimes) -> Step:
-    answered = act.patient_at or act.intended_at
     if seen is not None and not seen.running:
-        left = answered + times.start_within - now.patient
+        left = times.start_within - acting.waited(act, now)
         if left > 0:
             return Wait(Phase.STARTING, "waiting until the VM runs again", now.at + left, wake_when="on")
         return Fail("start_failed", f"{job.target.name} is off after its reset", "Use power_on_vm.", explain=True)
-    left = answered + times.settle - now.patient
+    left = times.settle - acting.waited(act, now)
     if left > 0:
         return Wait(Phase.WAITING, "waiting for a new start", now.at + left)
     if seen is None:

@@ -13,7 +13,6 @@ from gateway.core.job import (
     Confirm,
     Done,
     Fail,
-    Inquire,
     Job,
     Look,
     Moment,
@@ -70,7 +69,7 @@ def _change(job: Job, seen: Seen | None, now: Moment, times: EngineTimes) -> Ste
     """Store the new sizes; None once they are stored, or must wait until the VM is off."""
     act = job.act("change")
     if act is None:
-        return _first_look(job, seen)
+        return _first_look(job, seen, now, times)
     if act.answered_at is None:
         return _unanswered_sizes(job, act, _wish(job).wanted(), seen, now, times)
     if job.act("stop") is not None or (act.refused is not None and _must_cycle(job)):
@@ -80,14 +79,14 @@ def _change(job: Job, seen: Seen | None, now: Moment, times: EngineTimes) -> Ste
     return acting.refusal(act, seen) or (None if _applied(job, seen.vm) else _ignored(job))
 
 
-def _first_look(job: Job, seen: Seen | None) -> Step:
+def _first_look(job: Job, seen: Seen | None, now: Moment, times: EngineTimes) -> Step:
     rooms = _wish(job).ram_mb is not None and _wish(job).may_stop
     if seen is None or seen.vm is None or seen.rooms < rooms:
         return Look(rooms=rooms)
     if _applied(job, seen.vm) and not (seen.vm.need_restart and _must_cycle(job)):
-        sizes = {"cpu_cores": seen.vm.cpu_cores, "ram_mb": seen.vm.ram_mb, "need_restart": seen.vm.need_restart}
-        return Done("had these sizes already", {**sizes, "changed": False})
-    return _refused_by_limits(job, seen.vm, seen.room_mb) or _set_sizes("change", _wish(job).wanted())
+        return Done("had these sizes already", {**_told(seen.vm), "changed": False})
+    limits = _refused_by_limits(job, seen.vm, seen.room_mb)
+    return limits or acting.under_way(job, seen, now, times) or _set_sizes("change", _wish(job).wanted())
 
 
 def _refused_by_limits(job: Job, vm: VmLook, room_mb: int | None) -> Fail | None:
@@ -129,40 +128,12 @@ def _ignored(job: Job) -> Fail:
 
 
 def _stop(job: Job, seen: Seen | None, now: Moment, times: EngineTimes) -> Step | None:
-    """Bring the running VM down; None once it was seen off."""
-    if job.act("start") is not None or (seen is not None and not seen.running):
+    """Bring the running VM down; None once it was seen off and no request of ours can fell it any more."""
+    if job.act("start") is not None:
         return None
-    step = acting.poweroff(job, "stop", seen, now, times)
-    if step is not None:
-        return step
-    if job.act("stop_hard") is not None:
-        return acting.kill(job, "stop_hard", seen, now, times)
-    return _grace(job, cast("Act", job.act("stop")), seen, now, times)
-
-
-def _grace(job: Job, asked: Act, seen: Seen | None, now: Moment, times: EngineTimes) -> Step:
-    wish = _wish(job)
-    left = (asked.patient_at or asked.intended_at) + wish.wait_seconds - now.patient
-    if left > 0:
-        grace = f"waiting up to {wish.wait_seconds:g} s for the guest to shut down"
-        return Wait(Phase.STOPPING, grace, now.at + left, wake_when="off")
-    force = acting.may_force(job, wish.force, wish.wait_seconds)
-    if isinstance(force, Inquire):
-        asked_already = job.question is not None and job.question.about == force.about
-        return (
-            Wait(Phase.STOPPING, force.text, job.question.expires_at, "off")
-            if asked_already and job.question
-            else force
-        )
-    if force:
-        return acting.kill(job, "stop_hard", seen, now, times)
-    if seen is None:
-        return Look()
-    return Fail(
-        "still_running",
-        f"{job.target.name} did not shut down within {wish.wait_seconds:g} s and was not forced",
-        "Call again with a longer wait_timeout or with force_after_timeout=true.",
-    )
+    if seen is None or not acting.off(seen):
+        return acting.bring_down(job, seen, now, times, soft="stop", hard="stop_hard", phase=Phase.STOPPING)
+    return acting.still_landing(job, now, times)
 
 
 def _change_off(job: Job, seen: Seen | None, now: Moment, times: EngineTimes) -> Step | None:
@@ -179,7 +150,8 @@ def _change_off(job: Job, seen: Seen | None, now: Moment, times: EngineTimes) ->
 
 
 def _start(job: Job, seen: Seen | None, now: Moment, times: EngineTimes) -> Step | None:
-    return acting.poweron(job, "start", seen, now, times) if _wish(job).restart else None
+    """Start the VM that was stopped; that only brings back what was, so it needs no leave after a gap."""
+    return acting.poweron(job, "start", seen, now, times, mends=True) if _wish(job).restart else None
 
 
 def _verify(job: Job, seen: Seen | None) -> Step:
@@ -189,16 +161,18 @@ def _verify(job: Job, seen: Seen | None) -> Step:
         return Look()
     if not _applied(job, vm):
         return _given_up(job, _ignored(job))
-    result = {
+    pending = vm.running and vm.need_restart
+    words = "size is stored and counts after the next power cycle" if pending else "has the new size"
+    return Done(words if vm.running else f"{words}; the VM is off", {**_told(vm), "changed": True})
+
+
+def _told(vm: VmLook) -> dict[str, Any]:
+    return {
         "cpu_cores": vm.cpu_cores,
         "ram_mb": vm.ram_mb,
         "running": vm.running,
         "need_restart": vm.need_restart,
-        "changed": True,
     }
-    pending = vm.running and vm.need_restart
-    words = "size is stored and counts after the next power cycle" if pending else "has the new size"
-    return Done(words if vm.running else f"{words}; the VM is off", result)
 
 
 def _undo(job: Job, reason: str, seen: Seen | None, now: Moment, times: EngineTimes) -> Step:
@@ -208,7 +182,9 @@ def _undo(job: Job, reason: str, seen: Seen | None, now: Moment, times: EngineTi
         late = acting.unsettled(interrupted, seen, now, times)
         if late is not None:
             return late
-    return _put_back(job, seen, now, times) or _run_again(job, reason, seen, now, times) or _end(job, reason)
+        if interrupted.label == "stop" and acting.shows_poweroff(seen):
+            return Confirm("stop")
+    return _put_back(job, seen, now, times) or _run_again(job, reason, seen, now, times) or _end(job, reason, seen)
 
 
 def _put_back(job: Job, seen: Seen | None, now: Moment, times: EngineTimes) -> Step | None:
@@ -221,23 +197,25 @@ def _put_back(job: Job, seen: Seen | None, now: Moment, times: EngineTimes) -> S
         return _unanswered_sizes(job, act, sizes, seen, now, times)
     if seen is None or seen.vm is None:
         return Look()
-    changed = any(getattr(seen.vm, name) != value for name, value in sizes.items())
-    return _set_sizes("put_back", sizes, mends=True) if changed else None
+    if all(getattr(seen.vm, name) == value for name, value in sizes.items()):
+        return None
+    return acting.under_way(job, seen, now, times) or _set_sizes("put_back", sizes, mends=True)
 
 
 def _run_again(job: Job, reason: str, seen: Seen | None, now: Moment, times: EngineTimes) -> Step | None:
-    """See to it that a VM that ran before runs; None once it does and no shutdown is under way any more."""
-    if not _ran_before(job):
+    """See to it that a VM that this job may have stopped runs; None once no shutdown is under way any more."""
+    stop = job.act("stop")
+    if not _ran_before(job) or stop is None or stop.refused is not None:
         return None
     if seen is None:
         return Look()
     if not seen.running or job.act("start_again") is not None:
         step = acting.poweron(job, "start_again", seen, now, times, mends=True)
         return _left_off(job, reason, step) if isinstance(step, Fail) else step
-    stop = job.act("stop")
-    if stop is None or stop.refused is not None or job.act("start") is not None:
+    if job.act("start") is not None:
         return None
-    left = (stop.patient_at or stop.intended_at) + times.watch_unforced - now.patient
+    patience = times.watch_unforced * (2 if seen.status == "stopping" else 1)
+    left = patience - acting.waited(stop, now)
     if left <= 0:
         return None
     words = "old size is back; watching so that a late shutdown does not leave the VM off"
@@ -255,11 +233,19 @@ def _left_off(job: Job, reason: str, failed: Fail) -> Fail:
     )
 
 
-def _end(job: Job, reason: str) -> Step:
-    runs = "; it runs" if _ran_before(job) else ""
-    if reason == "cancelled":
-        return Stopped(f"cancelled; {job.target.name} has its old size{runs}")
-    undoing = job.undoing
-    detail = undoing.detail if undoing is not None else reason
-    next_step = undoing.next_step if undoing is not None else ""
-    return Fail(reason, f"{detail}; it has its old size{runs}", next_step, result={"running": _ran_before(job)})
+def _end(job: Job, reason: str, seen: Seen | None) -> Step:
+    """End with the reason, and with what a last look shows: the old size may have been refused."""
+    vm, undoing = seen.vm if seen is not None else None, job.undoing
+    if vm is None:
+        return Look()
+    sizes = _wish(job).wanted()
+    back = all(getattr(job.before, name) == getattr(vm, name) for name in sizes)
+    size = "has its old size" if back else f"keeps {vm.cpu_cores} cores and {vm.ram_mb} MB of RAM"
+    if vm.running and vm.need_restart and job.act("start") is not None:
+        size = f"{size} from its next power cycle on"
+    result = {**_told(vm), "changed": not back}
+    if undoing is None or reason == "cancelled":
+        return Stopped(f"cancelled; {job.target.name} {size} and is {vm.status}", result)
+    return Fail(
+        reason, f"{undoing.detail}; {job.target.name} {size} and is {vm.status}", undoing.next_step, result=result
+    )

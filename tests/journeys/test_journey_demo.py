@@ -150,8 +150,7 @@ async def test_an_assistant_on_this_machine_does_the_same_over_stdio_and_a_secon
 
 async def test_each_curl_line_of_the_readme_does_what_it_says(tmp_path):
     async with demo(tmp_path) as (_, url), aiohttp.ClientSession() as http:
-        form = {"Content-Type": "application/x-www-form-urlencoded"}
-        for line, method, path, body in curl_lines():
-            response = await http.request(method, url + path, data=body, headers=form if body else None)
+        for line, method, path, body, headers in curl_lines():
+            response = await http.request(method, url + path, data=body, headers=headers)
             assert response.status in {200, 202}, (line, response.status, await response.text())
             assert await response.json(content_type=None), line

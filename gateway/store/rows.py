@@ -1,0 +1,230 @@
+"""The stored rows of views: filled by refills, patched by jobs; and who of all processes may refill now.
+
+Each change raises a view's generation: Redis' time in microseconds, or one more than the last, so that it never
+goes back, not even when Redis has lost everything. A patch is remembered until the next fill, since a refill that
+was begun before it may have read what it corrects: the newer patches are laid over such a refill. Refusing it
+whole would let a busy hour of jobs keep a long list from ever being read.
+"""
+
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final, Self, TypeVar
+
+import orjson
+from redis.exceptions import WatchError
+
+from gateway.core.errors import StoreError
+from gateway.store.connection import RedisClient, redis_time, store_errors
+from gateway.store.keys import EVENT_STREAM_LENGTH, VIEW_SECONDS, Keys
+from gateway.store.patches import Patch, RowChange
+
+Result = TypeVar("Result")
+
+RACES: Final = 50  # each lost one means that another process got its change through
+MICROSECONDS: Final = 1_000_000
+PATCH: Final = "patch:"  # before the row key, in the view's hash
+
+
+@dataclass(frozen=True)
+class Head:
+    """What is known of a view without its rows.
+
+    `as_of` (Unix seconds) is when VergeOS was asked for them, None where there are none; `now` is Redis' time
+    of this look, so that `now - as_of` is their age whatever the local clock says.
+    """
+
+    generation: int
+    as_of: float | None
+    now: float
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A view's rows (JSON) by their keys, in no order; `as_of` in Unix seconds."""
+
+    generation: int
+    as_of: float
+    rows: dict[str, bytes]
+
+
+@dataclass(frozen=True)
+class _State:
+    """A view's own fields; `filled` is the generation of its last fill or drop, `count` the number of its rows."""
+
+    generation: int
+    filled: int
+    as_of: float | None
+    count: int
+
+    @classmethod
+    def of(cls, values: Sequence[bytes | None]) -> Self:
+        generation, filled, as_of, count = values
+        return cls(int(generation or 0), int(filled or 0), None if as_of is None else float(as_of), int(count or 0))
+
+
+_STATE: Final = ("generation", "filled", "as_of", "count")
+
+
+class ViewStore:
+    """The views of one site in Redis. Every method raises StoreError where Redis does not serve."""
+
+    def __init__(self, redis: RedisClient, keys: Keys) -> None:
+        self._redis = redis
+        self._keys = keys
+
+    async def head(self, name: str) -> Head:
+        """Return generation and time of a view; every refill begins with it."""
+        with store_errors():
+            async with self._redis.pipeline() as pipe:
+                values, told = await pipe.hmget(self._keys.view(name), _STATE).time().execute()
+        return _head(values, told)
+
+    async def row(self, name: str, row_key: str) -> tuple[Head, bytes | None]:
+        """Return one row (JSON) with its view's head, without reading the others; None where it is not stored."""
+        with store_errors():
+            async with self._redis.pipeline() as pipe:
+                pipe.hmget(self._keys.view(name), _STATE).time().hget(self._keys.view_rows(name), row_key)
+                values, told, row = await pipe.execute()
+        return _head(values, told), row
+
+    async def load(self, name: str) -> Stored | None:
+        """Return a view's rows; None where they are not stored, or not all: Redis evicts its keys one by one."""
+        with store_errors():
+            async with self._redis.pipeline() as pipe:
+                values, rows = (
+                    await pipe.hmget(self._keys.view(name), _STATE).hgetall(self._keys.view_rows(name)).execute()
+                )
+        state = _State.of(values)
+        if state.as_of is None or state.count != len(rows):
+            return None
+        return Stored(state.generation, state.as_of, {key.decode(): row for key, row in rows.items()})
+
+    async def replace(
+        self, name: str, rows: Mapping[str, bytes], *, as_of: float, begun_generation: int
+    ) -> Stored | None:
+        """Store the rows of a refill; return them as they stand now, with what was patched since it began.
+
+        `as_of` and `begun_generation` are `now` and `generation` of the head that the refill began with. None
+        means refused, nothing stored: another fill or a drop came between; begin anew.
+        """
+
+        async def change(pipe: RedisClient) -> Stored | None:
+            fields = await pipe.hgetall(self._keys.view(name))
+            state = _State.of([fields.get(field.encode()) for field in _STATE])
+            if state.filled > begun_generation:
+                return None
+            now = await redis_time(pipe)
+            stored = Stored(_next(now, state.generation), as_of, _overlaid(rows, fields, begun_generation))
+            pipe.multi()
+            self._clear(pipe, name, stored.generation)
+            pipe.hset(self._keys.view(name), mapping={"as_of": repr(as_of), "count": len(stored.rows)})
+            if stored.rows:
+                pipe.hset(self._keys.view_rows(name), mapping=stored.rows)
+            self._tell(pipe, name, stored.generation)
+            return stored
+
+        return await self._change([name], change)
+
+    async def patch(self, name: str, changes: Mapping[str, RowChange], *, drop: Collection[str] = ()) -> int:
+        """Change single rows of a view, throw away the views in `drop`, and return the generation of all since.
+
+        A row that is not stored takes a whole row only. What is patched while nothing is stored counts too: a
+        refill that was begun before will not undo it.
+        """
+
+        async def change(pipe: RedisClient) -> int:
+            meta, row_keys = self._keys.view(name), list(changes)
+            values = await pipe.hmget(meta, [*_STATE, *(PATCH + key for key in row_keys)])
+            rows = await pipe.hmget(self._keys.view_rows(name), row_keys)
+            others = [int(await pipe.hget(self._keys.view(other), "generation") or 0) for other in drop]
+            state = _State.of(values[: len(_STATE)])
+            generation = _next(await redis_time(pipe), state.generation, *others)
+            pipe.multi()
+            for key, row, known in zip(row_keys, rows, values[len(_STATE) :], strict=True):
+                patch = Patch.from_json(known).then(changes[key], generation)
+                pipe.hset(meta, PATCH + key, patch.as_json())
+                if state.as_of is not None:
+                    self._put_row(pipe, name, key, row, patch.over(row, generation - 1))
+            pipe.hset(meta, "generation", generation)
+            self._tell(pipe, name, generation)
+            for other in drop:
+                self._clear(pipe, other, generation)
+                self._tell(pipe, other, generation)
+            return generation
+
+        return await self._change([name, *drop], change)
+
+    async def claim(self, name: str, owner: str, seconds: float) -> bool:
+        """Return whether `owner` alone of all processes may refill the view now; the claim ends after `seconds`."""
+        with store_errors():
+            milliseconds = max(int(seconds * 1_000), 1)
+            return bool(await self._redis.set(self._keys.view_refresh(name), owner, nx=True, px=milliseconds))
+
+    async def release(self, name: str, owner: str) -> None:
+        """Give the claim back, unless its time was over and it is somebody else's now."""
+        key = self._keys.view_refresh(name)
+        with store_errors():
+            async with self._redis.pipeline() as pipe:
+                await pipe.watch(key)
+                if await pipe.get(key) == owner.encode():
+                    pipe.multi()
+                    pipe.delete(key)
+                    with suppress(WatchError):
+                        await pipe.execute()
+
+    async def _change(self, names: Sequence[str], change: Callable[[RedisClient], Awaitable[Result]]) -> Result:
+        """Carry out `change`, which reads and then queues its writes, as one; anew when another came between."""
+        with store_errors():
+            for _ in range(RACES):
+                async with self._redis.pipeline() as pipe:
+                    await pipe.watch(*map(self._keys.view, names))
+                    outcome = await change(pipe)
+                    try:
+                        await pipe.execute()
+                    except WatchError:
+                        continue
+                    return outcome
+        raise StoreError(f"the view {names[0]} is changed by too many at once")
+
+    def _clear(self, pipe: RedisClient, name: str, generation: int) -> None:
+        """Leave nothing of a view but its generation, by which refills that were begun before are refused."""
+        pipe.delete(self._keys.view(name), self._keys.view_rows(name))
+        pipe.hset(self._keys.view(name), mapping={"generation": generation, "filled": generation})
+
+    def _put_row(self, pipe: RedisClient, name: str, key: str, old: bytes | None, new: bytes | None) -> None:
+        if new is None:
+            pipe.hdel(self._keys.view_rows(name), key)
+        else:
+            pipe.hset(self._keys.view_rows(name), key, new)
+        pipe.hincrby(self._keys.view(name), "count", (new is not None) - (old is not None))
+
+    def _tell(self, pipe: RedisClient, name: str, generation: int) -> None:
+        """Let the view live on, and every process drop what it remembers of it."""
+        pipe.expire(self._keys.view(name), VIEW_SECONDS)
+        pipe.expire(self._keys.view_rows(name), VIEW_SECONDS)
+        event = orjson.dumps({"view": name, "generation": generation})
+        pipe.xadd(self._keys.events, {"view": event}, maxlen=EVENT_STREAM_LENGTH, approximate=True)
+
+
+def _head(values: Sequence[bytes | None], told: tuple[int, int]) -> Head:
+    state, (seconds, microseconds) = _State.of(values), told
+    return Head(state.generation, state.as_of, seconds + microseconds / MICROSECONDS)
+
+
+def _next(now: float, *known: int) -> int:
+    """Return a generation above all that are known."""
+    return max(int(now * MICROSECONDS), *(generation + 1 for generation in known))
+
+
+def _overlaid(rows: Mapping[str, bytes], fields: Mapping[bytes, bytes], since: int) -> dict[str, bytes]:
+    """Return `rows` with the patches after the generation `since` that a view's hash remembers."""
+    standing = dict(rows)
+    for field, value in fields.items():
+        if not field.startswith(PATCH.encode()):
+            continue
+        key = field.decode().removeprefix(PATCH)
+        row = Patch.from_json(value).over(standing.pop(key, None), since)
+        if row is not None:
+            standing[key] = row
+    return standing

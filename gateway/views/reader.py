@@ -1,0 +1,318 @@
+"""Reading one view: from this process' memory, else from Redis, else from VergeOS, in one flight for all who wait."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from gateway.core.answer import Source
+from gateway.core.errors import StoreError, UpstreamError, VergeOSBusy, VergeOSUnauthorized
+from gateway.store.rows import Head, Stored, ViewStore
+from gateway.vergeos.client import VergeClient
+from gateway.views.declared import View
+from gateway.views.rows import Rows
+
+T = TypeVar("T", bound=BaseModel)
+Item = TypeVar("Item")
+Turned = TypeVar("Turned")
+
+STALE_SECONDS = 600.0  # older rows are not shown even while VergeOS cannot be asked
+CLAIM_SECONDS = 10.0  # one process refills for all this long; then another tries
+PAUSE_SECONDS = 0.02  # between looks at whether the process that refills has done it
+REFILLS = 5  # refused one after the other: something is wrong, and the reader is told to come back
+ROWS_A_SLICE = 500  # turned into JSON or back without letting others run: about 2 ms
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What readers work with.
+
+    `clock` measures ages and never goes back; `wall` is Unix time, used only while Redis' time is not to be
+    had. `owner` names this process where processes agree on who refills.
+    """
+
+    vergeos: VergeClient
+    store: ViewStore
+    owner: str
+    clock: Callable[[], float]
+    wall: Callable[[], float]
+
+
+def cannot_be_asked(error: UpstreamError) -> bool:
+    """Tell whether VergeOS is out of reach, rather than having answered that it will not."""
+    return error.retryable or isinstance(error, VergeOSUnauthorized)
+
+
+@dataclass(frozen=True)
+class _Moment:
+    """A head and the local time just before it was asked for, by which its times are known on our clock."""
+
+    head: Head
+    at: float
+
+    @property
+    def asked_at(self) -> float | None:
+        """When VergeOS was asked for the stored rows, on our clock and rather too early than too late.
+
+        None where there are none, or where Redis' clock went back: their age is unknown then.
+        """
+        if self.head.as_of is None or self.head.as_of > self.head.now:
+            return None
+        return self.at - (self.head.now - self.head.as_of)
+
+
+@dataclass
+class _Memo(Generic[T]):
+    """What this process remembers; `parsed` holds each row by its stored bytes, so that only changed ones are read."""
+
+    rows: Rows[T]
+    parsed: Mapping[bytes, T]
+    asked_at: float
+    outdated: bool = False  # changed since, by whichever process
+
+
+@dataclass(frozen=True)
+class _Flight(Generic[T]):
+    """One way to VergeOS; it may come back with stored rows asked for after `not_before`."""
+
+    task: asyncio.Task[Rows[T]]
+    begun_at: float
+    not_before: float
+
+    def serves(self, not_before: float) -> bool:
+        """Tell whether a caller who needs rows asked for after `not_before` may take what the flight brought."""
+        if self.begun_at < not_before:
+            return False
+        failed = self.task.cancelled() or self.task.exception() is not None
+        return failed or self.task.result().source is not Source.CACHE or self.not_before >= not_before
+
+
+class Reader(Generic[T]):
+    """Reads one view for all callers of a process."""
+
+    def __init__(self, view: View[T], around: Surroundings) -> None:
+        self._view = view
+        self._around = around
+        self._memo: _Memo[T] | None = None
+        self._flight: _Flight[T] | None = None
+        self._least_generation = 0  # what is older has been changed since
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody waits for it."""
+        return self._flight is None or self._flight.task.done()
+
+    async def read(self, max_age: float | None = None) -> Rows[T]:
+        """Return rows that VergeOS was asked for at most `max_age` seconds ago, nor longer than the view's lifetime.
+
+        With 0 they were asked for after this call. `source` is LIVE where VergeOS was asked meanwhile, STALE
+        where it cannot be asked: up to 10 minutes old then, else the UpstreamError. A Redis that is away is
+        done without.
+        """
+        lifetime = self._view.lifetime_seconds
+        not_before = self._around.clock() - (lifetime if max_age is None else min(max(max_age, 0.0), lifetime))
+        while True:
+            memo = self._remembered(not_before)
+            if memo is not None:
+                return memo.rows
+            flight = self._flight
+            if flight is None or flight.task.done():
+                flight = self._flight = self._take_off(not_before)
+            await asyncio.wait((flight.task,))  # a caller who goes away leaves the flight to the others
+            if flight.serves(not_before):
+                return flight.task.result()
+
+    async def known(self, seconds: float) -> Rows[T] | None:
+        """Return rows of at most this age from memory or Redis; never asks VergeOS."""
+        not_before = self._around.clock() - seconds
+        memo = self._remembered(not_before)
+        if memo is not None:
+            return memo.rows
+        try:
+            return await self._adopted(await self._moment(), not_before)
+        except StoreError:
+            memo = self._left(not_before)
+            return None if memo is None else memo.rows
+
+    async def known_row(self, key: int | str, seconds: float) -> T | None:
+        """Return one row of at most this age from memory or Redis, without reading the others."""
+        not_before = self._around.clock() - seconds
+        memo = self._remembered(not_before)
+        if memo is not None:
+            return memo.rows.by_key.get(key)
+        at = self._around.clock()
+        try:
+            head, row = await self._around.store.row(self._view.name, str(key))
+        except StoreError:
+            memo = self._left(not_before)
+            return None if memo is None else memo.rows.by_key.get(key)
+        asked_at = _Moment(head, at).asked_at
+        if row is None or asked_at is None or asked_at < not_before or head.generation < self._least_generation:
+            return None
+        with suppress(ValidationError):
+            return self._view.parse(row)
+        return None
+
+    def forget(self, generation: int) -> None:
+        """Serve no more what is older than `generation`: the view was changed then."""
+        self._least_generation = max(self._least_generation, generation)
+        if self._memo is not None and self._memo.rows.generation < generation:
+            self._memo.outdated = True
+
+    async def close(self) -> None:
+        """End a flight that is under way, with those who wait for it."""
+        if self._flight is not None:
+            self._flight.task.cancel()
+            await asyncio.wait((self._flight.task,))
+
+    def _remembered(self, not_before: float) -> _Memo[T] | None:
+        memo = self._memo
+        return None if memo is None or memo.outdated or memo.asked_at < not_before else memo
+
+    def _left(self, not_before: float) -> _Memo[T] | None:
+        """Return what is remembered even if it was changed since: with Redis away it is the last there is."""
+        memo = self._memo
+        return None if memo is None or memo.asked_at < not_before else memo
+
+    def _take_off(self, not_before: float) -> _Flight[T]:
+        begun_at = self._around.clock()
+        task = asyncio.create_task(self._land(not_before), name=f"view {self._view.name}")
+        task.add_done_callback(_heard)
+        return _Flight(task, begun_at, not_before)
+
+    async def _land(self, not_before: float) -> Rows[T]:
+        """Fly once; where VergeOS cannot be asked, fall back on rows that were not thrown away yet."""
+        try:
+            return await self._fly(not_before)
+        except UpstreamError as error:
+            latest = await self.known(STALE_SECONDS) if cannot_be_asked(error) else None
+            if latest is None:
+                raise
+            return latest.told_as(Source.STALE)
+
+    async def _fly(self, not_before: float) -> Rows[T]:
+        try:
+            found = await self._adopted(await self._moment(), not_before)
+            return await self._filled(not_before) if found is None else found
+        except StoreError:
+            return await self._unstored()
+
+    async def _filled(self, not_before: float) -> Rows[T]:
+        """Refill the view as the one process that does, or take what that one stored."""
+        async with self._turn(not_before) as found:
+            for _ in range(REFILLS):
+                if found is not None:
+                    return found
+                moment = await self._moment()
+                found = await self._adopted(moment, not_before)
+                if found is None:
+                    found = await self._refill(moment)
+        if found is not None:
+            return found
+        raise VergeOSBusy(f"the view {self._view.name} changes faster than it can be read", retry_after=1.0)
+
+    @asynccontextmanager
+    async def _turn(self, not_before: float) -> AsyncIterator[Rows[T] | None]:
+        """Yield None once this process may refill, or the rows of the process that did meanwhile."""
+        name, around = self._view.name, self._around
+        until = around.clock() + CLAIM_SECONDS
+        while not await around.store.claim(name, around.owner, CLAIM_SECONDS):
+            await asyncio.sleep(PAUSE_SECONDS)
+            found = await self._adopted(await self._moment(), not_before)
+            if found is not None or around.clock() >= until:
+                yield found
+                return
+        try:
+            yield None
+        finally:
+            with suppress(StoreError):
+                await around.store.release(name, around.owner)
+
+    async def _moment(self) -> _Moment:
+        at = self._around.clock()
+        return _Moment(await self._around.store.head(self._view.name), at)
+
+    async def _adopted(self, moment: _Moment, not_before: float) -> Rows[T] | None:
+        """Return the stored rows and remember them; None where they are too old, or not to be used."""
+        head, asked_at = moment.head, moment.asked_at
+        if asked_at is None or asked_at < not_before or head.generation < self._least_generation:
+            return None
+        memo = self._memo
+        if memo is not None and (memo.rows.generation, memo.rows.as_of) == (head.generation, head.as_of):
+            memo.asked_at = asked_at
+            return memo.rows
+        stored = await self._around.store.load(self._view.name)
+        if stored is None:
+            return None
+        try:
+            parsed = await self._parsed(stored, {} if memo is None else memo.parsed)
+        except ValidationError:  # another version of the gateway wrote them
+            return None
+        return self._remember(parsed, stored.generation, stored.as_of, moment.at - (head.now - stored.as_of))
+
+    async def _refill(self, moment: _Moment) -> Rows[T] | None:
+        """Ask VergeOS and store what it says; None where that is refused, or was changed again already."""
+        name, head = self._view.name, moment.head
+        parsed = await self._asked()
+        rows = {str(self._view.key(row)): json for json, row in parsed.items()}
+        try:
+            stored = await self._around.store.replace(name, rows, as_of=head.now, begun_generation=head.generation)
+        except StoreError:
+            return self._remember_alone(parsed, head.now, moment.at).told_as(Source.LIVE)
+        if stored is None:
+            return None
+        parsed = await self._parsed(stored, parsed)
+        remembered = self._remember(parsed, stored.generation, head.now, moment.at)
+        return None if remembered is None else remembered.told_as(Source.LIVE)
+
+    async def _unstored(self) -> Rows[T]:
+        """Ask VergeOS and keep what it says in this process alone: Redis is away."""
+        at, as_of = self._around.clock(), self._around.wall()
+        return self._remember_alone(await self._asked(), as_of, at).told_as(Source.LIVE)
+
+    async def _asked(self) -> dict[bytes, T]:
+        """Ask VergeOS; return the rows by what is stored of each."""
+        rows = list(await self._view.query(self._around.vergeos))
+        written = await _in_slices(rows, lambda row: row.model_dump_json().encode())
+        return dict(zip(written, rows, strict=True))
+
+    async def _parsed(self, stored: Stored, known: Mapping[bytes, T]) -> dict[bytes, T]:
+        def parse(json: bytes) -> T:
+            row = known.get(json)
+            return self._view.parse(json) if row is None else row
+
+        written = list(stored.rows.values())
+        return dict(zip(written, await _in_slices(written, parse), strict=True))
+
+    def _remember(self, parsed: Mapping[bytes, T], generation: int, as_of: float, asked_at: float) -> Rows[T] | None:
+        """Keep and return rows; None where a later change is known."""
+        if generation < self._least_generation:
+            return None
+        rows = Rows.of(self._view, parsed.values(), generation=generation, as_of=as_of)
+        self._memo = _Memo(rows, parsed, asked_at)
+        return rows
+
+    def _remember_alone(self, parsed: Mapping[bytes, T], as_of: float, asked_at: float) -> Rows[T]:
+        """Keep and return rows that Redis does not have; any change that is heard of puts them out of use."""
+        rows = Rows.of(self._view, parsed.values(), generation=self._least_generation, as_of=as_of)
+        self._memo = _Memo(rows, parsed, asked_at)
+        return rows
+
+
+def _heard(task: asyncio.Task[Rows[T]]) -> None:
+    """Take note of a failure that no caller is left to hear of, or asyncio would log it."""
+    if not task.cancelled():
+        task.exception()
+
+
+async def _in_slices(items: Sequence[Item], turn: Callable[[Item], Turned]) -> list[Turned]:
+    """Return `turn` of every item; others get to run meanwhile."""
+    turned: list[Turned] = []
+    for start in range(0, len(items), ROWS_A_SLICE):
+        if start:
+            await asyncio.sleep(0)
+        turned.extend(map(turn, items[start : start + ROWS_A_SLICE]))
+    return turned
