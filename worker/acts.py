@@ -39,7 +39,7 @@ async def perform(services: Services, job: Job, act: Act) -> None:
 
 async def explanation(services: Services, job: Job) -> str:
     """Return the last lines of the machine's own log, newest first: the only place that tells why a start failed."""
-    lines = await vms.recent_machine_log(services.vergeos, MachineKey(job.target.machine_key), EXPLAINING_LINES)
+    lines = await vms.recent_machine_log(services.vergeos, MachineKey(job.target.machine_key or 0), EXPLAINING_LINES)
     return " / ".join(line.text for line in lines)
 
 
@@ -51,6 +51,6 @@ async def _asked_in_log(services: Services, job: Job) -> bool:
     act = job.open_act
     if act is None:
         return False
-    lines = await vms.recent_machine_log(services.vergeos, MachineKey(job.target.machine_key), LOG_LINES)
+    lines = await vms.recent_machine_log(services.vergeos, MachineKey(job.target.machine_key or 0), LOG_LINES)
     since = act.intended_at - CLOCKS_APART_SECONDS
     return any(line.at >= since and any(word in line.text.lower() for word in POWER_OFF_WORDS) for line in lines)

@@ -2,12 +2,14 @@
 
 import asyncio
 import os
+import secrets
 import socket
 import time
 from contextlib import suppress
 from typing import Any, cast
 
 from arq.typing import WorkerCoroutine
+from arq.utils import poll
 from arq.worker import Retry, Worker, func
 
 from gateway.core.errors import GatewayError
@@ -23,6 +25,7 @@ MAX_STEPS = 100  # steps of one process at once; they are short and mostly wait 
 QUEUE_READ = 2_000  # more than all workers' steps together: running ones stay in the queue and are read again
 FOR_EVER = 10**9  # arq counts every wait as a try
 DRAIN_SECONDS = 4  # running steps may end; the rest is cancelled and queued again
+CANCEL_AGAIN_SECONDS = 0.25  # longer than giving a step back takes: a second cancel would cut that off
 NEVER_SECONDS = 31 * 86_400
 BEFORE_LEASE_ENDS = 0.1  # of the lease: past this the job is someone else's
 
@@ -60,6 +63,16 @@ class StepWorker(Worker):
         self.in_progress_timeout_s = times.lease
         self._began: dict[str, float] = {}
 
+    async def main(self) -> None:
+        """Poll for ever; arq's own loop begins with INFO, which fakeredis does not know."""
+        async for _ in poll(self.poll_delay_s):
+            await self._poll_iteration()
+
+    async def start_jobs(self, job_ids: list[bytes]) -> None:
+        """Start those steps that do not still run here: one that outlived its lease is for another process."""
+        running = {job_id.encode() for job_id, task in self.tasks.items() if not task.done()}
+        await super().start_jobs([job_id for job_id in job_ids if job_id not in running])
+
     async def run_job(self, job_id: str, score: int) -> None:
         """Run one step, remembering when it began."""
         self._began[job_id] = time.monotonic()
@@ -79,27 +92,30 @@ class StepWorker(Worker):
         running = set(self.tasks.values())
         if running:
             await asyncio.wait(running, timeout=DRAIN_SECONDS)
-        left = {task for task in (*self.tasks.values(), self.main_task) if task is not None and not task.done()}
-        while left:  # Python 3.11 may lose a cancel inside `wait_for`: say it until it is heard
-            for task in left:
-                task.cancel()
-            _, left = await asyncio.wait(left, timeout=0.1)
+        await _end(*self.tasks.values(), *([] if self.main_task is None else [self.main_task]))
 
 
 async def run_worker(services: Services, redis: RedisClient, stop: asyncio.Event) -> None:
     """Carry out jobs until `stop` is set, then drain within seconds."""
-    name = f"{socket.gethostname()}:{os.getpid()}"
+    name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"  # hosts and containers may share both
     watching = asyncio.create_task(_watch(services, name), name="watcher")
     stopping = asyncio.create_task(stop.wait())
     try:
         while not stop.is_set():
             await _run_steps(services, redis, name, stopping)
     finally:
-        for task in (watching, stopping):
-            task.cancel()
-        await asyncio.gather(watching, stopping, return_exceptions=True)
+        await _end(watching, stopping)
         with suppress(GatewayError):
             await services.watching.step_down(name)
+
+
+async def _end(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel the tasks and wait for their end. Python 3.11 may lose a cancel: it is said until it is heard."""
+    left = {task for task in tasks if not task.done()}
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=CANCEL_AGAIN_SECONDS)
 
 
 async def _run_steps(services: Services, redis: RedisClient, name: str, stopping: asyncio.Task[Any]) -> None:

@@ -93,7 +93,9 @@ class StepRun:
         try:
             await self._recall()
         except UpstreamError as error:
-            return await self._hold(self._held.job, error)
+            over, due = await self._unseen(error)
+            if over:
+                return due
         while True:
             now = await self._now()
             job = with_answers(self._held.job, now)
@@ -114,6 +116,14 @@ class StepRun:
             done, due = await self._take(job, step, now)
             if done:
                 return due
+
+    async def _unseen(self, error: UpstreamError) -> tuple[bool, float | None]:
+        """Nothing could be recalled: end what is gone, hold the rest; but a cancel is heard without sight as well."""
+        job = self._held.job
+        if isinstance(error, VergeOSNotFound):
+            await self._end(job, _gone(job), await self._now())
+            return True, None
+        return (True, await self._hold(job, error)) if job.cancel is None else (False, None)
 
     async def _take(self, job: Job, step: Step, now: Moment) -> tuple[bool, float | None]:
         """Carry out a decided step; return whether the run is over, and when the job is due again."""
@@ -142,15 +152,16 @@ class StepRun:
         return Moment(at, at - await self._services.watching.blind_seconds(at))
 
     async def _recall(self) -> None:
-        """Take the watcher's last observation, where it is newer than what we did last."""
+        """Take the watcher's last observation, where it is fresh and newer than what we did last."""
         job = self._held.job
         if not job.acts:
             return
-        observed = await self._services.watching.observed(job.target.machine_key)
+        now = await self._services.jobs.now()
+        observed = await self._services.watching.observed(job.target.machine_key or 0)
         last_act = max(act.answered_at or act.intended_at for act in job.acts)
-        if observed is not None and observed.at > last_act:
+        if observed is not None and observed.at > max(last_act, now - self._times.fallback):
             self._seen = Seen(observed.at, observed.running, observed.status, observed.started_at)
-        elif await self._services.jobs.now() - job.progress_at > 0.8 * self._times.fallback:
+        elif now - job.progress_at > 0.8 * self._times.fallback:
             await self._look_anyway(job)
 
     async def _look_anyway(self, job: Job) -> None:
@@ -270,14 +281,14 @@ class StepRun:
         """Save that the job waits, where that is news, and let the watcher know what for."""
         asking = job.question is not None and job.question.yes is None
         state = JobState.INPUT_REQUIRED if asking else JobState.WORKING
-        seen_at = now.at if self._seen is None else max(self._seen.at, job.progress_at)
+        seen_at = job.progress_at if self._seen is None else max(self._seen.at, job.progress_at)
         waiting = _with(
             job, state=state, phase=step.phase, detail=step.detail, trouble=None, failures=0, progress_at=seen_at
         )
         news = (job.state, job.phase, job.detail) != (state, step.phase, step.detail)
         if news or seen_at - job.progress_at > self._times.fallback / 2 or job != self._held.job:
             since = max((act.intended_at for act in job.acts), default=now.at)
-            watch = Watch(job.target.machine_key, since, step.wake_when)
+            watch = Watch(job.target.machine_key or 0, since, step.wake_when)
             await self._save(waiting, tell=news, watch=watch)
         return max(min(step.until - now.at, _spread(self._times.fallback)), AT_ONCE_SECONDS)
 

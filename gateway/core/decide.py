@@ -3,9 +3,12 @@
 from collections.abc import Callable, Mapping
 
 from gateway.core.acting import still_landing
+from gateway.core.drives import add_drive, resize_drive
 from gateway.core.job import Ask, Done, Fail, Inquire, Job, Moment, Seen, Step, Stopped, Wait, Wished
 from gateway.core.power import force_off, power_off, power_on, reset
 from gateway.core.resize import resize
+from gateway.core.snapshots import create_snapshot, delete_snapshot, restore_snapshot
+from gateway.core.switching import network_action, tenant_action
 from gateway.core.times import EngineTimes
 
 Decider = Callable[[Job, Seen | None, Moment, EngineTimes], Step]
@@ -16,6 +19,13 @@ DECIDERS: Mapping[str, Decider] = {
     "force_off": force_off,
     "reset": reset,
     "resize": resize,
+    "create_snapshot": create_snapshot,
+    "delete_snapshot": delete_snapshot,
+    "restore_snapshot": restore_snapshot,
+    "add_drive": add_drive,
+    "resize_drive": resize_drive,
+    "network_action": network_action,
+    "tenant_action": tenant_action,
 }
 GAP = "gap"
 

@@ -6,9 +6,15 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from gateway.core.drive import DriveLook
+from gateway.core.network import NetworkLook
+from gateway.core.snapshot import SnapshotLook
+from gateway.core.tenant import TenantLook
 from gateway.core.text import NAME_LIMIT, clean
 from gateway.core.vm import VmLook
 from gateway.core.wishes import AnyWish
+
+Live = VmLook | NetworkLook | TenantLook
 
 RECORD_VERSION = 1
 
@@ -48,9 +54,9 @@ class _Frozen(BaseModel):
 class Target(_Frozen):
     """The object of a job as it was at submit, its name cleaned; all of it is checked again before each act."""
 
-    kind: Literal["vm"] = "vm"
+    kind: Literal["vm", "network", "tenant"] = "vm"
     key: int
-    machine_key: int
+    machine_key: int | None
     name: str
     uuid: str
 
@@ -59,7 +65,12 @@ class Target(_Frozen):
         """The object's name in Redis keys."""
         return f"{self.kind}:{self.key}"
 
-    def fits(self, look: VmLook) -> bool:
+    @property
+    def watched(self) -> str:
+        """What the watcher looks at for it: a machine of the platform, or a tenant."""
+        return f"tenant:{self.key}" if self.machine_key is None else f"machine:{self.machine_key}"
+
+    def fits(self, look: Live) -> bool:
         """Tell whether the live object is still the one that was meant."""
         name = clean(look.name, NAME_LIMIT)
         return (self.key, self.machine_key, self.name, self.uuid) == (look.key, look.machine, name, look.uuid)
@@ -69,25 +80,27 @@ class Act(_Frozen):
     """One request that changes VergeOS; the intent is saved before it is sent, the answer after.
 
     `label` tells apart acts of one job that use the same `action`. `patient_at` is the answer's time
-    on the clock that stands still while VergeOS cannot be seen. `refused` is VergeOS' own text.
+    on the clock that stands still while VergeOS cannot be seen. `refused` is VergeOS' own text, `made` the
+    key of what the act created.
     """
 
     label: str
     action: str
     params: dict[str, Any] = Field(default_factory=dict)
     intended_at: float
+    made: int | None = None
     answered_at: float | None = None
     patient_at: float | None = None
     refused: str | None = None
 
 
 class Before(_Frozen):
-    """What the object was at the job's first live look."""
+    """What the object was at the job's first live look; sizes are those of a VM."""
 
     running: bool
-    cpu_cores: int
-    ram_mb: int
     started_at: float | None
+    cpu_cores: int | None = None
+    ram_mb: int | None = None
 
 
 class Wished(_Frozen):
@@ -236,11 +249,12 @@ class JobView(_Frozen):
 
 @dataclass(frozen=True)
 class Seen:
-    """What is known of the object: the watcher's observation, or with `vm` a live look.
+    """What is known of the object: the watcher's observation, or a live look at a VM, network or tenant.
 
-    `at` is when the question was sent to VergeOS. `asked_in_log` tells whether VergeOS' own log shows a
-    power-off since the open act's intent, None where that was not looked up. `room_mb` is the
-    most RAM that one node could give, where that was asked (`rooms`) and VergeOS tells it.
+    `at` is when the question was sent to VergeOS; `gone` is true where it has no such object any more.
+    `asked_in_log` tells whether VergeOS' own log shows a power-off since the open act's intent, None where
+    that was not looked up. `room_mb` is the most RAM that one node could give, where that was asked (`rooms`)
+    and VergeOS tells it. `part` is the drive or snapshot that was looked for (`sought`), None where there is none.
     """
 
     at: float
@@ -251,6 +265,21 @@ class Seen:
     asked_in_log: bool | None = None
     rooms: bool = False
     room_mb: int | None = None
+    network: NetworkLook | None = None
+    tenant: TenantLook | None = None
+    gone: bool = False
+    sought: bool = False
+    part: DriveLook | SnapshotLook | None = None
+
+    @property
+    def look(self) -> Live | None:
+        """The live look, None for an observation."""
+        return self.vm or self.network or self.tenant
+
+    @property
+    def live(self) -> bool:
+        """True when VergeOS was asked for this decision."""
+        return self.look is not None or self.gone
 
 
 @dataclass(frozen=True)
@@ -262,11 +291,24 @@ class Moment:
 
 
 @dataclass(frozen=True)
+class Part:
+    """A drive or VM snapshot: by its key, or by the id of the job that made it where the key is not known."""
+
+    kind: Literal["drive", "snapshot"]
+    key: int | None = None
+
+
+@dataclass(frozen=True)
 class Look:
-    """Ask VergeOS for the live object, then decide again; with `rooms` also for the room on the nodes."""
+    """Ask VergeOS for the live object, then decide again.
+
+    With `rooms` also for the room on the nodes, with `log` for the machine's log, with `part` for a drive or
+    snapshot of the VM.
+    """
 
     rooms: bool = False
     log: bool = False
+    part: Part | None = None
 
 
 @dataclass(frozen=True)

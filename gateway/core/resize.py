@@ -226,7 +226,7 @@ def _left_off(job: Job, reason: str, failed: Fail) -> Fail:
     """The worst end: say it first."""
     return Fail(
         "left_off",
-        f"{job.target.name} IS OFF and could not be started again after '{reason}': {failed.detail}",
+        f"{job.target.name} IS NOT RUNNING: it could not be started again after '{reason}': {failed.detail}",
         failed.next_step,
         explain=failed.explain,
         result={"running": False},

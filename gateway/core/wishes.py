@@ -73,4 +73,86 @@ class Resize(Wish):
         return {name: value for name, value in sizes.items() if value is not None}
 
 
-AnyWish = Annotated[PowerOn | PowerOff | ForceOff | Reset | Resize, Field(discriminator="kind")]
+class CreateSnapshot(Wish):
+    """The VM has a new snapshot; `expires_at` (Unix seconds) None keeps it for ever."""
+
+    kind: Literal["create_snapshot"] = "create_snapshot"
+    name: str
+    description: str = ""
+    expires_at: int | None
+    quiesce: bool = False
+
+
+class DeleteSnapshot(Wish):
+    """This snapshot of the VM is gone."""
+
+    kind: Literal["delete_snapshot"] = "delete_snapshot"
+    snapshot_key: int
+
+
+class RestoreSnapshot(Wish):
+    """The VM is as it was at this snapshot; a VM that runs is stopped for it where `may_stop` is true."""
+
+    kind: Literal["restore_snapshot"] = "restore_snapshot"
+    snapshot_key: int
+    may_stop: bool = False
+    wait_seconds: int = 60
+    force: bool | None = False
+
+
+class AddDrive(Wish):
+    """The VM has a new drive, attached at once where it runs and can be."""
+
+    kind: Literal["add_drive"] = "add_drive"
+    name: str
+    description: str = ""
+    size_bytes: int
+    interface: str = "virtio-scsi"
+    tier: int | None = None
+
+
+class ResizeDrive(Wish):
+    """This drive of the VM has this size; drives only grow."""
+
+    kind: Literal["resize_drive"] = "resize_drive"
+    drive_key: int
+    size_bytes: int
+
+
+class NetworkAction(Wish):
+    """The network is on, off, started anew, or has its pending rules applied."""
+
+    kind: Literal["network_action"] = "network_action"
+    action: Literal["poweron", "poweroff", "reset", "apply"]
+
+    def opposes(self, other: Wish) -> bool:
+        """Tell whether the one powers on what the other powers off."""
+        return isinstance(other, type(self)) and {self.action, other.action} == {"poweron", "poweroff"}
+
+
+class TenantAction(Wish):
+    """The tenant is on, off, or started anew."""
+
+    kind: Literal["tenant_action"] = "tenant_action"
+    action: Literal["poweron", "poweroff", "reset"]
+
+    def opposes(self, other: Wish) -> bool:
+        """Tell whether the one powers on what the other powers off."""
+        return isinstance(other, type(self)) and {self.action, other.action} == {"poweron", "poweroff"}
+
+
+AnyWish = Annotated[
+    PowerOn
+    | PowerOff
+    | ForceOff
+    | Reset
+    | Resize
+    | CreateSnapshot
+    | DeleteSnapshot
+    | RestoreSnapshot
+    | AddDrive
+    | ResizeDrive
+    | NetworkAction
+    | TenantAction,
+    Field(discriminator="kind"),
+]

@@ -3,7 +3,7 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
 import orjson
@@ -44,9 +44,9 @@ class Feed:
         try:
             yield self
         finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            while not task.done():  # Python 3.11 may lose a cancel: it is said until it is heard
+                task.cancel()
+                await asyncio.wait({task}, timeout=PAUSE_SECONDS)
             self.let_go()
 
     def let_go(self) -> None:
@@ -89,27 +89,31 @@ class Feed:
                 return
 
     async def _read_for_ever(self) -> None:
-        last = "$"
+        last = None
         while True:
             try:
-                last = await self._read(last)
+                last = await (self._newest() if last is None else self._read(last))
             except (RedisError, StoreError, OSError) as exc:
                 log.warning("event feed interrupted", error=type(exc).__name__)
-                self.let_go()  # they resume from the stored events
-                last = "$"
+                self.let_go()  # they resume from the stored events, and we from the last entry read: none is missed
                 await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _newest(self) -> str:
+        """Return the id of the newest entry: the feed begins after it, and whoever followed before starts over."""
+        newest = await self._redis.xrevrange(self._jobs.keys.events, count=1)
+        self.let_go()
+        return newest[0][0].decode() if newest else "0-0"
 
     async def _read(self, last: str) -> str:
         """Read what came after `last` and hand it out; return the last id read."""
-        stream = self._jobs.keys.events
-        if last == "$":
-            newest = await self._redis.xrevrange(stream, count=1)
-            last = newest[0][0].decode() if newest else "0-0"
-        answer: Any = await self._redis.xread({stream: last}, count=500, block=BLOCK_MS)
+        answer: Any = await self._redis.xread({self._jobs.keys.events: last}, count=500, block=BLOCK_MS)
         for _, entries in answer or []:
             for entry_id, fields in entries:
                 last = entry_id.decode()
-                self._hand_out(fields)
+                try:
+                    self._hand_out(fields)
+                except (ValueError, KeyError) as exc:  # what a newer version writes must not end the feed of this one
+                    log.warning("event not understood", entry=last, error=type(exc).__name__)
         return last
 
     def _hand_out(self, fields: dict[bytes, bytes]) -> None:

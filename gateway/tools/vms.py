@@ -1,6 +1,6 @@
 """Tools about virtual machines."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field
 
@@ -8,13 +8,12 @@ from gateway.calls import Call
 from gateway.core.access import Permission
 from gateway.core.answer import Page, Reading
 from gateway.core.errors import InvalidArgument
-from gateway.core.job import Job, Target
+from gateway.core.job import Job
 from gateway.core.tool import Effect, tool
 from gateway.core.vm import RAM_STEP_MB, Vm, VmRow, VmStatus, round_up_ram_mb
-from gateway.core.wishes import AnyWish, ForceOff, PowerOff, PowerOn, Reset, Resize
-from gateway.store.submission import Draft
+from gateway.core.wishes import ForceOff, PowerOff, PowerOn, Reset, Resize
 from gateway.tools.parameters import After, Again, Force, Grace, Limit, Offset, VmRef
-from gateway.views.inventory import resolve_vm
+from gateway.tools.submitting import resolve, submit, vm_target
 
 MOST_CORES = 1024
 LEAST_RAM_MB, MOST_RAM_MB = 256, 1_048_576
@@ -49,21 +48,21 @@ async def list_vms(
 @tool("GET /vms/{id}", permission=Permission.READ, effect=Effect.READ)
 async def get_vm(call: Call, *, id: VmRef) -> Reading[Vm]:
     """Show one VM: state, configuration and present use."""
-    row = await _resolve(call, id)
+    row = await resolve(call, id)
     return await call.services.views.vm(row.id)
 
 
 @tool("GET /vms/{id}/status", permission=Permission.READ, effect=Effect.READ)
 async def get_vm_status(call: Call, *, id: VmRef) -> Reading[VmStatus]:
     """Show whether a VM runs, where, since when, and whether a change awaits a restart."""
-    row = await _resolve(call, id)
+    row = await resolve(call, id)
     return await call.services.views.vm_status(row.id)
 
 
 @tool("POST /vms/{id}/poweron", permission=Permission.OPERATE, effect=Effect.CHANGE)
 async def power_on_vm(call: Call, *, id: VmRef, after: After = None, again: Again = False) -> Job:
     """Start a VM and wait until it runs. Answers its job; follow it with get_job."""
-    return await _submit(call, "power_on_vm", id, PowerOn(), after, again=again)
+    return await submit(call, "power_on_vm", await vm_target(call, id), PowerOn(), after=after, again=again)
 
 
 @tool(
@@ -87,13 +86,13 @@ async def power_off_vm(
     cut. With a wait of 0 nothing is forced and the VM is watched for 5 minutes.
     """
     wish = PowerOff(wait_seconds=wait_timeout, force=force_after_timeout if wait_timeout else False)
-    return await _submit(call, "power_off_vm", id, wish, after, again=again)
+    return await submit(call, "power_off_vm", await vm_target(call, id), wish, after=after, again=again)
 
 
 @tool("POST /vms/{id}/forceoff", permission=Permission.FORCE, effect=Effect.DESTROY)
 async def force_off_vm(call: Call, *, id: VmRef, after: After = None, again: Again = False) -> Job:
     """Cut a VM's power at once, as if its plug were pulled; the guest may lose data. Prefer power_off_vm."""
-    return await _submit(call, "force_off_vm", id, ForceOff(), after, again=again)
+    return await submit(call, "force_off_vm", await vm_target(call, id), ForceOff(), after=after, again=again)
 
 
 @tool(
@@ -111,7 +110,7 @@ async def reset_vm(
     again: Again = False,
 ) -> Job:
     """Reboot a running VM: its guest is asked, or with `hard` the machine is reset. Answers its job."""
-    return await _submit(call, "reset_vm", id, Reset(hard=hard), after, again=again)
+    return await submit(call, "reset_vm", await vm_target(call, id), Reset(hard=hard), after=after, again=again)
 
 
 @tool(
@@ -150,37 +149,7 @@ async def modify_vm(
         force=force_after_timeout,
         restart=restart,
     )
-    return await _submit(call, "modify_vm", id, wish, after, again=again)
-
-
-async def _resolve(call: Call, ref: int | str) -> VmRow:
-    return await resolve_vm(call.services.views, call.services.vergeos, ref)
-
-
-async def _submit(call: Call, tool_name: str, ref: int | str, wish: AnyWish, after: str | None, *, again: bool) -> Job:
-    """Make a job of a wish for one VM, its identity frozen as it is now."""
-    row = await _resolve(call, ref)
-    if row.machine_id is None:
-        raise InvalidArgument(f"{tool_name}: VM {row.name} has no machine", next_step="Look at the VM in VergeOS.")
-    return await call.services.submit(
-        Draft(
-            tool=tool_name,
-            arguments={"id": int(row.id), **_told(wish)},
-            wish=wish,
-            target=Target(key=row.id, machine_key=row.machine_id, name=row.name, uuid=row.uuid),
-            owner=call.caller.name,
-            face=call.face.value,
-            client=call.client,
-            may_ask=call.may_ask,
-            key=call.idempotency_key,
-            after=after,
-            again=again,
-        )
-    )
-
-
-def _told(wish: AnyWish) -> dict[str, Any]:
-    return wish.model_dump(exclude={"kind"}, exclude_none=True)
+    return await submit(call, "modify_vm", await vm_target(call, id), wish, after=after, again=again)
 
 
 TOOLS = (list_vms, get_vm, get_vm_status, power_on_vm, power_off_vm, force_off_vm, reset_vm, modify_vm)

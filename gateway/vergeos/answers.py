@@ -17,9 +17,9 @@ from gateway.core.errors import (
     VergeOSUnauthorized,
 )
 from gateway.core.text import clean
+from gateway.vergeos.columns import key
 from gateway.vergeos.exchange import REASON_LIMIT, Answer, Request
 from gateway.vergeos.latch import REFUSED_STEP
-from gateway.vergeos.rows import key
 
 LONGEST_RETRY_SECONDS = 60.0
 _NO_ROWS = "$count"  # an empty list comes as {"$count": 0}

@@ -25,7 +25,7 @@ from gateway.core.text import clean
 from gateway.settings import Settings
 from gateway.store.credentials import SharedCredentials
 from gateway.store.limits import RequestLimits
-from gateway.vergeos import answers, rows
+from gateway.vergeos import answers, columns, rows
 from gateway.vergeos.answers import CredentialsRefused, Receipt
 from gateway.vergeos.budget import Budget
 from gateway.vergeos.exchange import CutOff, Exchange, Request, open_exchange
@@ -147,7 +147,9 @@ class VergeClient:
     async def version(self) -> str:
         """Return the version of VergeOS, e.g. "26.1.8"; shows no credentials (VergeOS API notes 1.5)."""
         request = Request("GET", "/version.json", "version")
-        return rows.word(answers.single(request, await self._exchanged(request, {}, self._patience.seconds)), "version")
+        return columns.word(
+            answers.single(request, await self._exchanged(request, {}, self._patience.seconds)), "version"
+        )
 
     async def identity(self) -> Identity:
         """Return which VergeOS system this is; one request, with credentials (VergeOS API notes 1.5)."""
@@ -277,7 +279,7 @@ async def open_client(
 
 def _of_row(method: str, table: str, key: int | str, query: Mapping[str, str], body: bytes | None = None) -> Request:
     path = f"/api/v4/{table}/{quote(str(key), safe='')}"
-    return Request(method, path, table, row=clean(str(key), rows.WORD_LIMIT), query=query, body=body)
+    return Request(method, path, table, row=clean(str(key), columns.WORD_LIMIT), query=query, body=body)
 
 
 def _post(table: str, body: Mapping[str, Any]) -> Request:

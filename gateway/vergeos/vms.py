@@ -7,6 +7,7 @@ from gateway.core.ids import MachineKey, VmKey
 from gateway.core.vm import LogLine, MachineState, Vm, VmLook, VmRow, VmStatus
 from gateway.vergeos import rows
 from gateway.vergeos.client import VergeClient
+from gateway.vergeos.columns import exact
 from gateway.vergeos.filters import Filter, all_of, any_of, at_least, at_most, eq
 
 SAME_NAME_LIMIT = 20  # more VMs of one name than anybody needs to be told apart
@@ -30,7 +31,7 @@ async def find_vms(client: VergeClient, name: str) -> list[VmRow]:
     """
     named = all_of(_NOT_SNAPSHOTS, eq("name", name))
     found = await client.rows("vms", fields=rows.VM_LIST_FIELDS, filter=named, limit=SAME_NAME_LIMIT)
-    return [rows.vm_row(row) for row in found if rows.exact(row, "name") == name]
+    return [rows.vm_row(row) for row in found if exact(row, "name") == name]
 
 
 async def get_vm(client: VergeClient, vm_key: VmKey) -> Vm:

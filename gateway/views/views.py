@@ -16,7 +16,7 @@ from gateway.views.reader import Reader, Surroundings
 from gateway.views.rows import Rows
 
 SINGLE_VIEWS: tuple[Callable[[VmKey], View[Any]], ...] = (vm_view, vm_status_view)
-SINGLES_KEPT = 2_000  # some KB each; a view that was let go is read from Redis again
+READERS_KEPT = 2_000  # some KB each; a view that was let go is read from Redis again
 
 
 class Views:
@@ -39,7 +39,7 @@ class Views:
         self._metrics = metrics
         self._around = Surroundings(vergeos, store, uuid.uuid4().hex, clock, wall)
         self._vms = Reader(VMS, self._around)
-        self._singles: dict[str, Reader[Any]] = {}
+        self._readers: dict[str, Reader[Any]] = {}
 
     async def vms(self, *, max_age: float | None = None) -> Rows[VmRow]:
         """Return every VM, by name; at most 30 s old. A hit asks neither VergeOS nor Redis."""
@@ -49,11 +49,11 @@ class Views:
 
     async def vm(self, vm_key: VmKey, *, max_age: float | None = None) -> Reading[Vm]:
         """Return one VM; at most 5 s old. Raises VergeOSNotFound."""
-        return await self._single(vm_view(vm_key), max_age)
+        return await self.one(vm_view(vm_key), max_age=max_age)
 
     async def vm_status(self, vm_key: VmKey, *, max_age: float | None = None) -> Reading[VmStatus]:
         """Return the power state of one VM; at most 5 s old. Raises VergeOSNotFound."""
-        return await self._single(vm_status_view(vm_key), max_age)
+        return await self.one(vm_status_view(vm_key), max_age=max_age)
 
     async def known_vms(self, *, max_age: float = VMS.lifetime_seconds) -> Rows[VmRow] | None:
         """Return every VM from memory or Redis, None where neither has a list this fresh; never asks VergeOS."""
@@ -77,30 +77,36 @@ class Views:
 
     def forget(self, name: str, generation: int) -> None:
         """Serve nothing older than `generation` of this view any more: some process changed it then."""
-        reader = self._vms if name == VMS.name else self._singles.get(name)
+        reader = self._vms if name == VMS.name else self._readers.get(name)
         if reader is not None:
             reader.forget(generation)
 
     async def close(self) -> None:
         """End every read that is under way."""
-        for reader in (self._vms, *self._singles.values()):
+        for reader in (self._vms, *self._readers.values()):
             await reader.close()
 
-    async def _single(self, view: View[T], max_age: float | None) -> Reading[T]:
-        reader = self._singles.get(view.name)
+    async def rows(self, view: View[T], *, max_age: float | None = None) -> Rows[T]:
+        """Return the rows of any declared view, no older than its lifetime."""
+        reader = self._readers.get(view.name)
         if reader is None:
             self._make_room()
-            reader = self._singles[view.name] = Reader(view, self._around)
+            reader = self._readers[view.name] = Reader(view, self._around)
         rows = await reader.read(max_age)
         self._count(view, rows)
+        return rows
+
+    async def one(self, view: View[T], *, max_age: float | None = None) -> Reading[T]:
+        """Return the only row of a view that is about one object. Raises VergeOSNotFound."""
+        rows = await self.rows(view, max_age=max_age)
         return Reading(value=rows.rows[0], as_of=rows.as_of, source=rows.source)
 
     def _make_room(self) -> None:
-        """Let the older half of the single views go when there are too many, but for those that are being read."""
-        if len(self._singles) >= SINGLES_KEPT:
-            for name in list(self._singles)[: SINGLES_KEPT // 2]:
-                if self._singles[name].idle:
-                    del self._singles[name]
+        """Let the older half of the views go when there are too many, but for those that are being read."""
+        if len(self._readers) >= READERS_KEPT:
+            for name in list(self._readers)[: READERS_KEPT // 2]:
+                if self._readers[name].idle:
+                    del self._readers[name]
 
     async def _patch(self, vm_key: VmKey, members: Mapping[str, Any]) -> dict[str, int]:
         singles = [declare(vm_key).name for declare in SINGLE_VIEWS]

@@ -111,9 +111,18 @@ class Shell:
 
     # seeing
 
+    def look_around(self):
+        """What the watcher does at a tick: it tells whether VergeOS can be seen."""
+        if self.world.unseen(self.world.now):
+            self.lost_sight()
+        else:
+            self.saw()
+
     def lost_sight(self):
         if self.blind_since is None:
             self.blind_since = self.world.now
+            if self.tick is not None:
+                self.world.clock.after(self.tick_after(self.world.now) - self.world.now, self.look_around)
 
     def saw(self):
         if self.blind_since is not None:
@@ -125,15 +134,18 @@ class Shell:
         running = 0.0 if self.blind_since is None else at - self.blind_since
         return Moment(at, at - self.blind_total - running)
 
+    def _ticks(self, moment):
+        return math.floor((moment - self.begin) / self.tick + 1e-6)
+
     def tick_after(self, moment):
         """Return when the watcher looks next, and sees something."""
-        at = self.begin + (math.floor((moment - self.begin) / self.tick) + 1) * self.tick
+        at = self.begin + (self._ticks(moment) + 1) * self.tick
         while self.world.unseen(at):
             at += self.tick
         return at
 
     def _observed(self):
-        at = self.begin + math.floor((self.world.now - self.begin) / self.tick) * self.tick
+        at = self.begin + self._ticks(self.world.now) * self.tick
         while self.world.unseen(at):
             at -= self.tick
         if at < self.begin:
@@ -147,7 +159,7 @@ class Shell:
             return
         observed = self._observed() if self.tick is not None else None
         last_act = max(act.intended_at if act.answered_at is None else act.answered_at for act in job.acts)
-        if observed is not None and observed.at > last_act:
+        if observed is not None and observed.at > max(last_act, self.world.now - TIMES.fallback):
             self.seen = observed
         elif self.world.now - job.progress_at > 0.8 * TIMES.fallback:
             if self.tick is not None and self.blind_since is not None and job.trouble is not None:
@@ -181,11 +193,14 @@ class Shell:
 
     def advance(self):
         """Take one step; return the seconds until the next, None at the end."""
+        if self.saved.state.final:
+            return None
         self.seen, self.asked, self.held = None, False, self._read()
         try:
             self._recall()
         except Unreachable:
-            return self._hold(self.held)
+            if self.cancel is None:
+                return self._hold(self.held)
         for _ in range(ROUNDS_IN_A_STEP):
             now = self.now()
             job = with_answers(self.held, now)
@@ -195,7 +210,7 @@ class Shell:
                     continue
                 done, due = self._take(job, step, now)
             except (Unreachable, Lost):
-                return self._hold(job if self.held.acts == job.acts else self.held)
+                return self._hold(self.held if isinstance(step, Ask) else job)
             except Moved:
                 return AT_ONCE_SECONDS
             if done:
@@ -238,8 +253,7 @@ class Shell:
         except Refused as refusal:
             refused = str(refusal)
         except Unreachable:
-            without = self.held.without_act(act.label)
-            self.held = without if without.acts else without.model_copy(update={"begun_at": None})
+            self.held = job
             raise
         self._may_die()
         self._save(answered(self.held, act.label, self.now(), refused))
@@ -262,7 +276,7 @@ class Shell:
 
     def _wait(self, job, step, now):
         asking = job.question is not None and job.question.yes is None
-        seen_at = now.at if self.seen is None else max(self.seen.at, job.progress_at)
+        seen_at = job.progress_at if self.seen is None else max(self.seen.at, job.progress_at)
         news = {
             "state": JobState.INPUT_REQUIRED if asking else JobState.WORKING,
             "phase": step.phase,

@@ -263,4 +263,13 @@ class World:
             max_ram_mb_per_vm=None,
         )
         in_log = None if log_since is None else any(logged >= log_since for logged in vm.shutdowns_logged)
-        return Seen(at, vm.running, vm.status, vm.started_at, look, in_log, rooms, 65_536 if rooms else None)
+        return Seen(
+            at=at,
+            running=vm.running,
+            status=vm.status,
+            started_at=vm.started_at,
+            vm=look,
+            asked_in_log=in_log,
+            rooms=rooms,
+            room_mb=65_536 if rooms else None,
+        )

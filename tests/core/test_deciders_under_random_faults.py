@@ -7,7 +7,6 @@ import pytest
 from model_shell import Died, Shell
 from model_vm import NEVER, TIMES, Character, World
 
-from gateway.core.acting import off
 from gateway.core.job import Job, JobState, Target
 from gateway.core.wishes import ForceOff, PowerOff, PowerOn, Reset, Resize
 
@@ -44,11 +43,11 @@ def some_wish(rng, kind):
     return Resize(cpu_cores=cores, ram_mb=ram, may_stop=stop, wait_seconds=wait, force=force, restart=again)
 
 
-def some_character(rng):
-    often = rng.choice((0.0, 0.0, 0.1, 0.4))
+def some_character(rng, wait):
+    often = rng.choice((0.0, 0.0, 0.1, 0.5))
     return Character(
         acpi=rng.choice(("obeys", "obeys", "obeys", "ignores", "hangs")),
-        guest_seconds=rng.choice((0.5, 5.0, 40.0, 250.0)) * rng.uniform(0.5, 1.1),
+        guest_seconds=rng.choice((0.5, 5.0, 40.0, 250.0, min(wait, 250.0) + 2.0)) * rng.uniform(0.9, 1.1),
         start_seconds=rng.choice((0.1, 0.5, 10.0, 100.0, 180.0)),
         failing_start=rng.choice(("never", "never", "never", "always", "sometimes", "bigger")),
         refuses_start=rng.choice((0.0, 0.0, 0.0, 0.3)),
@@ -56,7 +55,7 @@ def some_character(rng):
         ignores_size=rng.random() < 0.05,
         kill_works=rng.random() < 0.95,
         refuses=rng.choice((0.0, 0.0, 0.1)),
-        loses=often * rng.random(),
+        loses=often,
         unreachable=often * rng.random(),
     )
 
@@ -65,10 +64,13 @@ def some_time(rng):
     return rng.choice((0.5, 10.0, 60.0, 400.0, 1_500.0)) * rng.random()
 
 
-def some_world(rng, kind):
+def some_world(rng, kind, wish):
     start = rng.choice((0.0, 1_700_000_000.0))
     running = rng.random() < (0.3 if kind == "power_on" else 0.9)
-    world = World(rng, start=start, running=running, character=some_character(rng))
+    world = World(rng, start=start, running=running, character=some_character(rng, getattr(wish, "wait_seconds", 5)))
+    if rng.random() < 0.1:
+        world.meddle("poweroff" if running else "poweron")
+        world.clock.pass_until(start + 1.2 * rng.random())
     if rng.random() < 0.3:
         for _ in range(rng.choice((1, 2))):
             begin = start + some_time(rng)
@@ -99,17 +101,17 @@ def some_shell(rng, world, wish):
     if rng.random() < 0.25:
         world.clock.after(some_time(rng), shell.withdraw)
     if shell.tick is not None:
-        for begin, end in world.blind:
-            world.clock.after(shell.tick_after(end) - world.now, shell.saw)
-            world.clock.after(begin + shell.tick - world.now, lambda: world.unseen(world.now) and shell.lost_sight())
+        for begin, _ in world.blind:
+            world.clock.after(begin + shell.tick * rng.random() - world.now, shell.look_around)
     return shell
 
 
 def run(kind, seed):
     """Drive one random job until it is final and everything it began has come to rest."""
     rng = random.Random(seed)
-    world = some_world(rng, kind)
-    shell = some_shell(rng, world, some_wish(rng, kind))
+    wish = some_wish(rng, kind)
+    world = some_world(rng, kind, wish)
+    shell = some_shell(rng, world, wish)
     for _ in range(MOST_STEPS):
         try:
             due = shell.advance()
@@ -117,7 +119,7 @@ def run(kind, seed):
             shell.rise()
             world.clock.pass_until(world.now + rng.choice(DEAD_SECONDS) * rng.random())
             continue
-        if due is None or shell.saved.state.final:
+        if due is None:
             break
         shell.sleep(due)
     else:
@@ -135,6 +137,11 @@ def run(kind, seed):
 def reached(it, *actions):
     """The requests that may have reached VergeOS."""
     return [sent for sent in it.world.sent if sent.outcome != "unreachable" and sent.action in actions]
+
+
+def off(seen):
+    """What a person would call off: it does not run, and nobody is starting it."""
+    return not seen.running and seen.status not in {"initializing", "starting"}
 
 
 def every_kill_follows_an_answered_poweroff(it):
@@ -167,6 +174,13 @@ def every_act_is_decided_on_a_fresh_live_look(it):
             assert not off(seen), f"{ask.action} of a VM that is off"
 
 
+def no_start_is_asked_while_the_vm_is_between_off_and_on(it):
+    for now, job, ask, seen in it.shell.sends:
+        if ask.action == "poweron":
+            since = max((act.intended_at for act in job.acts), default=job.created_at)
+            assert seen.status == "stopped" or now.at - since >= TIMES.start_within
+
+
 def no_act_is_sent_again_after_its_answer(it):
     for _, job, ask, _ in it.shell.sends:
         known = job.act(ask.name)
@@ -193,6 +207,20 @@ def nothing_lands_after_the_end(it):
     assert not late, f"{late} took effect after the job had ended"
 
 
+def nothing_is_sent_after_a_gap_without_leave(it):
+    for now, job, ask, _ in it.shell.sends:
+        stood_still = now.at - job.progress_at
+        assert ask.mends or job.begun_at is None or stood_still <= TIMES.gap_asks_after, f"{ask.name} after a gap"
+
+
+def nothing_of_a_resize_fells_what_it_started(it):
+    actions = [action for _, action in it.world.landings]
+    if it.job.wish.kind == "resize" and "poweron" in actions:
+        after = actions[actions.index("poweron") :]
+        assert "kill" not in after, "killed what it had started"
+        assert "poweroff" not in after, "shut down what it had started"
+
+
 def an_expired_job_sent_nothing(it):
     if it.job.trouble is not None and it.job.trouble.code == "expired":
         assert not reached(it, "poweron", "poweroff", "kill", "reset", "set_size")
@@ -207,6 +235,7 @@ def a_completed_job_has_what_it_wished(it):
         assert off(seen), "completed without having been seen off"
     elif wish.kind != "resize":
         assert seen.running
+        assert it.job.result["changed"] or seen.status == "running"
     elif wish.may_stop and it.job.before.running and wish.restart and not it.world.stopped_by_others:
         assert it.world.vm.in_force == it.sizes, "the new size does not count yet"
     if wish.kind == "resize":
@@ -231,6 +260,8 @@ def a_resize_given_up_tells_the_size_it_leaves(it):
     assert (job.result["cpu_cores"], job.result["ram_mb"]) == it.sizes, "tells another size than it leaves"
     old = (job.before.cpu_cores, job.before.ram_mb) == it.sizes
     assert ("has its old size" in job.detail) == old
+    is_ = it.world.is_
+    assert old or is_.refuses or is_.refuses_size != "never" or is_.ignores_size, "did not put the old size back"
 
 
 def a_vm_that_was_off_is_not_started(it):
@@ -242,11 +273,14 @@ RULES = (
     every_kill_follows_an_answered_poweroff,
     every_kill_is_permitted_and_due,
     every_act_is_decided_on_a_fresh_live_look,
+    no_start_is_asked_while_the_vm_is_between_off_and_on,
     no_act_is_sent_again_after_its_answer,
     a_poweroff_is_repeated_only_if_it_left_no_trace,
     a_reset_is_sent_at_most_once,
     nothing_is_sent_after_a_cancel_but_what_mends,
     nothing_lands_after_the_end,
+    nothing_is_sent_after_a_gap_without_leave,
+    nothing_of_a_resize_fells_what_it_started,
     an_expired_job_sent_nothing,
     a_completed_job_has_what_it_wished,
     nothing_is_left_off_by_a_resize,

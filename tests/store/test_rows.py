@@ -6,6 +6,7 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from redis.asyncio import Redis
 
 from gateway.core.errors import StoreError
 from gateway.store.keys import VIEW_SECONDS, Keys
@@ -94,7 +95,7 @@ async def test_a_fill_begun_before_patches_keeps_every_one_of_them(store):
 
 
 async def test_a_fill_ends_the_memory_of_patches(store, redis):
-    await store.patch("things", {"1": {"on": False}})
+    await store.patch("things", {"1": {"on": False}, "2": None})
     stored = await fill(store)
     assert stored.rows == ROWS
     assert [field for field in await redis.hkeys(KEYS.view("things")) if field.startswith(b"patch")] == []
@@ -148,8 +149,6 @@ async def test_one_process_at_a_time_claims_a_refill_and_only_it_gives_the_claim
 
 
 async def test_a_redis_that_is_away_is_a_store_error(own_redis):
-    from redis.asyncio import Redis
-
     own_redis.stop()
     async with Redis.from_url(own_redis.url) as redis:
         store = ViewStore(redis, KEYS)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from gateway.core.errors import VergeOSBadAnswer
 from gateway.core.text import clean
 from gateway.core.vm import round_up_ram_mb
-from gateway.vergeos import rows
+from gateway.vergeos import columns, rows
 
 LISTED = {
     "$key": 12,
@@ -108,7 +108,7 @@ def test_every_text_that_goes_out_is_clean():
     for shape in shapes:
         for text in (value for value in shape.model_dump().values() if isinstance(value, str)):
             assert text.isprintable()
-            assert len(text) <= rows.TEXT_LIMIT
+            assert len(text) <= columns.TEXT_LIMIT
 
 
 def test_use_and_configuration_are_read_with_their_units():
@@ -145,7 +145,7 @@ def test_a_machine_without_a_state_is_not_observed():
     ],
 )
 def test_a_key_is_a_number_where_it_is_one(told, meant):
-    assert rows.key(told) == meant
+    assert columns.key(told) == meant
 
 
 def test_an_identity_tolerates_missing_fields():

@@ -5,7 +5,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.errors import AmbiguousName, UnknownObject, VergeOSDropped, VergeOSForbidden
-from gateway.vergeos.vms import find_vms
 from gateway.views.inventory import matches, parse_ref, resolve_vm
 
 HOSTILE = [
@@ -161,10 +160,6 @@ async def test_an_unknown_name_is_told_even_when_the_list_cannot_be_read(views, 
     with pytest.raises(UnknownObject) as unknown:
         await resolve_vm(views, vergeos, "web-unknown")
     assert unknown.value.extra["nearest"] == []
-
-
-async def test_a_found_name_is_that_of_the_simulated_vm(vergeos, sim):
-    assert [row.id for row in await find_vms(vergeos, "web-1")] == [sim.vm("web-1").key]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """One view, read by several processes: one request for all, never older than it may be, never behind a patch."""
 
 import asyncio
+import dataclasses
 import gc
 
 import orjson
@@ -8,6 +9,7 @@ import pytest
 
 from gateway.core.answer import Source
 from gateway.core.errors import VergeOSBusy, VergeOSForbidden, VergeOSUnauthorized, VergeOSUnreachable
+from gateway.store.rows import ViewStore
 from gateway.views.reader import STALE_SECONDS
 from tests.conftest import eventually
 from tests.views.conftest import KEYS, LIFETIME, row
@@ -239,6 +241,45 @@ async def test_a_view_that_is_dropped_again_and_again_is_given_up(process, asked
     asked.query = query
     with pytest.raises(VergeOSBusy, match="changes faster"):
         await process().read()
+
+
+class Overtaken(ViewStore):
+    """A store where a job changes a row, patches it and makes itself heard just after one operation is carried out."""
+
+    reader = asked = after = None
+
+    async def head(self, name):
+        return await self._overtaken("head", await super().head(name))
+
+    async def load(self, name):
+        return await self._overtaken("load", await super().load(name))
+
+    async def replace(self, name, rows, **begun):
+        return await self._overtaken("replace", await super().replace(name, rows, **begun))
+
+    async def _overtaken(self, operation, result):
+        if operation == self.after:
+            self.after = None
+            self.asked.rows = [row(1, "web-1", status="stopped")]
+            self.reader.forget(await self.patch("things", {"1": {"status": "stopped"}}))
+        return result
+
+
+@pytest.mark.parametrize("after", ["head", "load", "replace"])
+@pytest.mark.parametrize("known_to", ["nobody", "another process", "this process"])
+async def test_a_patch_heard_of_in_the_middle_of_a_read_is_in_what_is_read(process, asked, redis, now, after, known_to):
+    reader = process()
+    if known_to == "another process":
+        await process().read()
+    elif known_to == "this process":
+        await reader.read()
+        now.ahead += LIFETIME + 1  # for this process alone: Redis has the same rows as it, and still fresh
+    overtaken = Overtaken(redis, KEYS)
+    overtaken.reader, overtaken.asked, overtaken.after = reader, asked, after
+    reader._around = dataclasses.replace(reader._around, store=overtaken)
+    for _ in range(2):
+        rows = await reader.read()
+        assert rows.by_key[1].status == ("running" if overtaken.after else "stopped")
 
 
 # when VergeOS or Redis is away

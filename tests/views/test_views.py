@@ -76,10 +76,14 @@ async def test_who_reads_after_a_jobs_look_reads_what_it_saw_on_every_replica(re
             heard.append((name, generation))
 
         async with Feed(following, Jobs(redis, KEYS, days=1), changed).running():
+
+            async def listens():
+                await redis.xadd(KEYS.events, {"view": b'{"view":"none","generation":0}'})
+                return heard
+
+            await eventually(listens)
             handle.stop()
             before = sim.requests["GET vms"]
-            await redis.xadd(KEYS.events, {"view": b'{"view":"feed","generation":0}'})
-            await eventually(lambda: heard)
             touched = await worker.patch_vm(await look(vergeos, handle.key))
             await eventually(lambda: set(touched.items()) <= set(heard))
     for views in (one, other):
@@ -142,11 +146,11 @@ async def test_forgetting_a_view_that_nobody_read_is_nothing(replica):
 
 
 async def test_single_views_do_not_grow_without_end(replica, sim, monkeypatch):
-    monkeypatch.setattr("gateway.views.views.SINGLES_KEPT", 4)
+    monkeypatch.setattr("gateway.views.views.READERS_KEPT", 4)
     views = await replica()
     for handle in (sim.vm(row.id) for row in (await views.vms()).rows):
         await views.vm(handle.key)
-        assert len(views._singles) <= 4
+        assert len(views._readers) <= 4
 
 
 async def test_a_site_down_is_told_by_stale_answers_and_a_site_back_by_live_ones(replica, sim, now, redis):

@@ -1,0 +1,39 @@
+"""The shapes of a VM's snapshots."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Shape(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class SnapshotRow(_Shape):
+    """One VM snapshot. Times are Unix seconds; no `expires_at` means that it is kept for ever."""
+
+    id: int
+    name: str
+    vm: str | None = Field(None, description="name of its VM, where several VMs are listed")
+    vm_id: int | None = None
+    created_at: int | None
+    expires_at: int | None
+    quiesced: bool
+    by_hand: bool
+    description: str = ""
+
+
+class SnapshotLook(_Shape):
+    """What a job must know of a VM snapshot, from live requests.
+
+    `machine` is the machine it was taken of, `vm_key` the snapshot's own VM row where that was looked up: only
+    through it a restore reaches the right VM (VergeOS API notes 4.8).
+    """
+
+    key: int
+    name: str
+    machine: int
+    created_at: int | None
+    expires_at: int | None
+    quiesced: bool
+    deleting: bool
+    description: str
+    vm_key: int | None = None
