@@ -1,45 +1,130 @@
-"""What a step does to VergeOS and asks of it: the one place where a job's words become requests."""
+"""What a step asks of VergeOS and does to it: the one place where a job's words become requests."""
 
-from gateway.core.ids import MachineKey, VmKey
-from gateway.core.job import Act, Job, Look, Seen
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+
+from gateway.core.drive import DriveLook
+from gateway.core.errors import VergeOSNotFound
+from gateway.core.ids import MachineKey, NetworkKey, TenantKey, VmKey
+from gateway.core.job import Act, Job, Look, Part, Seen
+from gateway.core.snapshot import SnapshotLook
 from gateway.services import Services
-from gateway.vergeos import nodes, vms
+from gateway.vergeos import drives, networks, nodes, snapshots, tenants, vms
+from gateway.vergeos.client import VergeClient
+from gateway.vergeos.looks import live
 
 LOG_LINES = 20
 EXPLAINING_LINES = 3
 CLOCKS_APART_SECONDS = 10.0  # VergeOS' clock and Redis' may differ by this
 POWER_OFF_WORDS = ("power off", "poweroff", "powered off", "powering off", "power down", "shut")
 
+Perform = Callable[[VergeClient, Job, Act], Awaitable[int | None]]
+
 
 async def look(services: Services, job: Job, wanted: Look) -> Seen:
     """Return a live look at a job's object, with what else the decider asked for. Raises `UpstreamError`."""
     await services.site.require()
     at = await services.jobs.now()
-    vm = await vms.look(services.vergeos, VmKey(job.target.key))
-    return Seen(
-        at=at,
-        running=vm.running,
-        status=vm.status,
-        started_at=vm.started_at,
-        vm=vm,
-        asked_in_log=await _asked_in_log(services, job) if wanted.log else None,
-        rooms=wanted.rooms,
-        room_mb=await nodes.most_free_ram_mb(services.vergeos, vm) if wanted.rooms else None,
-    )
+    try:
+        found = await live(services.vergeos, job.target)
+    except VergeOSNotFound:
+        return Seen(at=at, running=False, status="gone", gone=True, sought=wanted.part is not None)
+    seen = Seen.of(found, at)
+    if wanted.log:
+        seen = replace(seen, asked_in_log=await _asked_in_log(services, job))
+    if wanted.rooms and seen.vm is not None:
+        seen = replace(seen, rooms=True, room_mb=await nodes.most_free_ram_mb(services.vergeos, seen.vm))
+    if wanted.part is not None:
+        seen = replace(seen, sought=True, part=await _part(services.vergeos, job, wanted.part))
+    return seen
 
 
-async def perform(services: Services, job: Job, act: Act) -> None:
-    """Send one act to VergeOS. Raises `UpstreamError`; its `maybe_done` tells whether it may have happened."""
+async def _part(client: VergeClient, job: Job, part: Part) -> DriveLook | SnapshotLook | None:
+    """Return a drive or snapshot of the job's VM, by its key or by the job's mark on it."""
+    machine = _machine(job)
+    if part.kind == "drive":
+        if part.key is None:
+            return await drives.find_drive(client, machine, mark(job))
+        return await drives.look_drive(client, part.key)
+    if part.key is None:
+        return await snapshots.find_snapshot(client, machine, mark(job))
+    return await snapshots.look_snapshot(client, part.key, with_vm=job.wish.kind == "restore_snapshot")
+
+
+def mark(job: Job) -> str:
+    """Return what is written into VergeOS with everything that a job creates, so that looking finds it."""
+    return f"[job {job.id}]"
+
+
+def _marked(job: Job, act: Act) -> str:
+    return f"{act.params['description']} {mark(job)}".strip()
+
+
+def _machine(job: Job) -> MachineKey:
+    return MachineKey(job.target.machine_key or 0)
+
+
+async def perform(services: Services, job: Job, act: Act) -> int | None:
+    """Send one act to VergeOS; return the key of what it created.
+
+    Raises `UpstreamError`; its `maybe_done` tells whether the act may have happened.
+    """
     client = services.vergeos.patient(wait=True)  # the look before it has paid its turn: do not waste that
-    if act.action == "set_size":
-        await vms.set_vm_size(client, VmKey(job.target.key), **act.params)
-    else:
-        await vms.vm_action(client, VmKey(job.target.key), act.action, act.params)
+    return await ACTIONS.get(act.action, POWER[job.target.kind])(client, job, act)
+
+
+async def _vm_action(client: VergeClient, job: Job, act: Act) -> None:
+    await vms.vm_action(client, VmKey(job.target.key), act.action, act.params)
+
+
+async def _network_action(client: VergeClient, job: Job, act: Act) -> None:
+    await networks.vnet_action(client, NetworkKey(job.target.key), act.action, act.params)
+
+
+async def _tenant_action(client: VergeClient, job: Job, act: Act) -> None:
+    await tenants.tenant_action(client, TenantKey(job.target.key), act.action, act.params)
+
+
+async def _set_size(client: VergeClient, job: Job, act: Act) -> None:
+    await vms.set_vm_size(client, VmKey(job.target.key), **act.params)
+
+
+async def _create_drive(client: VergeClient, job: Job, act: Act) -> int:
+    return await drives.create_drive(client, _machine(job), **{**act.params, "description": _marked(job, act)})
+
+
+async def _resize_drive(client: VergeClient, _job: Job, act: Act) -> None:
+    await drives.set_drive_size(client, act.params["drive_key"], act.params["size_bytes"])
+
+
+async def _create_snapshot(client: VergeClient, job: Job, act: Act) -> int:
+    return await snapshots.create_snapshot(client, _machine(job), **{**act.params, "description": _marked(job, act)})
+
+
+async def _delete_snapshot(client: VergeClient, _job: Job, act: Act) -> None:
+    await snapshots.delete_snapshot(client, act.params["snapshot_key"])
+
+
+async def _restore(client: VergeClient, _job: Job, act: Act) -> None:
+    await snapshots.restore_snapshot(client, VmKey(act.params["snapshot_vm"]), act.params["snapshot_key"])
+
+
+POWER: Mapping[str, Perform] = {"vm": _vm_action, "network": _network_action, "tenant": _tenant_action}
+ACTIONS: Mapping[str, Perform] = {
+    "set_size": _set_size,
+    "create_drive": _create_drive,
+    "resize_drive": _resize_drive,
+    "create_snapshot": _create_snapshot,
+    "delete_snapshot": _delete_snapshot,
+    "restore": _restore,
+}
 
 
 async def explanation(services: Services, job: Job) -> str:
     """Return the last lines of the machine's own log, newest first: the only place that tells why a start failed."""
-    lines = await vms.recent_machine_log(services.vergeos, MachineKey(job.target.machine_key or 0), EXPLAINING_LINES)
+    if job.target.machine_key is None:
+        return ""
+    lines = await vms.recent_machine_log(services.vergeos, _machine(job), EXPLAINING_LINES)
     return " / ".join(line.text for line in lines)
 
 
@@ -49,8 +134,8 @@ async def _asked_in_log(services: Services, job: Job) -> bool:
     A power-off that a guest ignores leaves no other trace, and asking twice is what we must not do.
     """
     act = job.open_act
-    if act is None:
+    if act is None or job.target.machine_key is None:
         return False
-    lines = await vms.recent_machine_log(services.vergeos, MachineKey(job.target.machine_key or 0), LOG_LINES)
+    lines = await vms.recent_machine_log(services.vergeos, _machine(job), LOG_LINES)
     since = act.intended_at - CLOCKS_APART_SECONDS
     return any(line.at >= since and any(word in line.text.lower() for word in POWER_OFF_WORDS) for line in lines)

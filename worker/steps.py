@@ -37,9 +37,12 @@ from gateway.core.job import (
     Undo,
     Wait,
 )
+from gateway.core.network import NetworkLook
+from gateway.core.text import NAME_LIMIT, clean
 from gateway.services import Services
 from gateway.store.jobs import Fenced, Held, Moved, Watch
 from gateway.telemetry import logs
+from gateway.views.patching import patch_seen
 from worker import acts
 
 AT_ONCE_SECONDS = 0.05  # until a step that was interrupted is tried again
@@ -93,9 +96,8 @@ class StepRun:
         try:
             await self._recall()
         except UpstreamError as error:
-            over, due = await self._unseen(error)
-            if over:
-                return due
+            if self._held.job.cancel is None:  # a cancel is heard without sight as well
+                return await self._hold(self._held.job, error)
         while True:
             now = await self._now()
             job = with_answers(self._held.job, now)
@@ -107,8 +109,6 @@ class StepRun:
                 step = next_step(job, self._seen, now, self._times)
             try:
                 live = await self._live(job, step)
-            except VergeOSNotFound:
-                step, live = _gone(job), False
             except UpstreamError as error:
                 return await self._hold(job, error)
             if live:
@@ -116,14 +116,6 @@ class StepRun:
             done, due = await self._take(job, step, now)
             if done:
                 return due
-
-    async def _unseen(self, error: UpstreamError) -> tuple[bool, float | None]:
-        """Nothing could be recalled: end what is gone, hold the rest; but a cancel is heard without sight as well."""
-        job = self._held.job
-        if isinstance(error, VergeOSNotFound):
-            await self._end(job, _gone(job), await self._now())
-            return True, None
-        return (True, await self._hold(job, error)) if job.cancel is None else (False, None)
 
     async def _take(self, job: Job, step: Step, now: Moment) -> tuple[bool, float | None]:
         """Carry out a decided step; return whether the run is over, and when the job is due again."""
@@ -157,7 +149,7 @@ class StepRun:
         if not job.acts:
             return
         now = await self._services.jobs.now()
-        observed = await self._services.watching.observed(job.target.machine_key or 0)
+        observed = await self._services.watching.observed(job.target.watched)
         last_act = max(act.answered_at or act.intended_at for act in job.acts)
         if observed is not None and observed.at > max(last_act, now - self._times.fallback):
             self._seen = Seen(observed.at, observed.running, observed.status, observed.started_at)
@@ -177,7 +169,7 @@ class StepRun:
             await self._look(job, step)
             return True
         grave = isinstance(step, Ask) or (isinstance(step, Fail | Inquire) and job.begun_at is not None)
-        if grave and (self._seen is None or self._seen.vm is None):
+        if grave and (self._seen is None or not self._seen.live):
             await self._look(job, Look())
             return True
         return False
@@ -186,12 +178,10 @@ class StepRun:
         seen = await acts.look(self._services, job, wanted)
         await self._services.watching.saw()
         self._seen = seen
-        if seen.vm is None:
+        if seen.gone:
             return
-        touched = await self._services.views.patch_vm(seen.vm)
-        before = self._held.job.before or Before(
-            running=seen.running, cpu_cores=seen.vm.cpu_cores, ram_mb=seen.vm.ram_mb, started_at=seen.started_at
-        )
+        touched = await patch_seen(self._services.views, job.target, seen)
+        before = self._held.job.before or _before(seen)
         known = _with(self._held.job, before=before, touched={**self._held.job.touched, **touched})
         self._held = Held(known, self._held.fence, self._held.asked)
 
@@ -252,12 +242,12 @@ class StepRun:
         """Send the act whose intent is saved, unless this run's time is over: then it is another's to send."""
         if time.monotonic() >= self._ends_at:
             raise TimeoutError
-        refused = None
+        refused = made = None
         try:
-            await acts.perform(self._services, self._held.job, act)
+            made = await acts.perform(self._services, self._held.job, act)
         except REFUSALS as refusal:
             refused = refusal.detail
-        answered = _answered(self._held.job, act.label, await self._now(), refused)
+        answered = _answered(self._held.job, act.label, await self._now(), refused=refused, made=made)
         await self._save(answered, tell=False)
 
     async def _hold(self, job: Job, error: UpstreamError) -> float:
@@ -288,7 +278,7 @@ class StepRun:
         news = (job.state, job.phase, job.detail) != (state, step.phase, step.detail)
         if news or seen_at - job.progress_at > self._times.fallback / 2 or job != self._held.job:
             since = max((act.intended_at for act in job.acts), default=now.at)
-            watch = Watch(job.target.machine_key or 0, since, step.wake_when)
+            watch = Watch(job.target.watched, since, step.wake_when)
             await self._save(waiting, tell=news, watch=watch)
         return max(min(step.until - now.at, _spread(self._times.fallback)), AT_ONCE_SECONDS)
 
@@ -300,8 +290,8 @@ class StepRun:
                 detail = f"{detail}. VergeOS says: {await self._explanation(job)}"
             problem = Problem(code=step.code, detail=detail, next_step=step.next_step)
         state = ENDINGS[type(step)]
-        if self._seen is not None and self._seen.vm is None:
-            patched = await self._services.views.patch_power(job.target.key, self._seen.running, self._seen.status)
+        if self._seen is not None and not self._seen.gone:
+            patched = await patch_seen(self._services.views, job.target, self._seen)
             job = _with(job, touched={**job.touched, **patched})
         await self._save(
             _with(job, state=state, detail=detail, result=step.result or None, trouble=problem, ended_at=now.at)
@@ -324,12 +314,20 @@ def _with(job: Job, **update: Any) -> Job:
     return job.model_copy(update=update)
 
 
-def _answered(job: Job, label: str, now: Moment, refused: str | None = None) -> Job:
+def _answered(job: Job, label: str, now: Moment, *, refused: str | None = None, made: int | None = None) -> Job:
     """Return the job with the act answered now, on both clocks."""
     act = job.act(label)
     if act is None:
         return job
-    return job.with_act(act.model_copy(update={"answered_at": now.at, "patient_at": now.patient, "refused": refused}))
+    answer = {"answered_at": now.at, "patient_at": now.patient, "refused": refused, "made": made}
+    return job.with_act(act.model_copy(update=answer))
+
+
+def _before(seen: Seen) -> Before:
+    """Return what is kept of the object's first live look, to bring it back."""
+    vm = seen.vm
+    sizes = {} if vm is None else {"cpu_cores": vm.cpu_cores, "ram_mb": vm.ram_mb}
+    return Before(running=seen.running, started_at=seen.started_at, **sizes)
 
 
 def _asking(job: Job, step: Inquire, now: Moment, answer_within: float) -> Job:
@@ -347,15 +345,12 @@ def _not_sent(job: Job, act: Act) -> Job:
     return without if without.acts else _with(without, begun_at=None)
 
 
-def _gone(job: Job) -> Fail:
-    return Fail("target_gone", f"{job.target.name} is no longer there", "Look it up again with list_vms.")
-
-
 def _refused_target(job: Job, seen: Seen | None) -> Fail | None:
     """Return why the live object may not be acted on: it is another one than was meant, or a snapshot."""
-    vm = seen.vm if seen is not None else None
-    if vm is None or vm.is_snapshot or not job.target.fits(vm):
-        now = "a snapshot" if vm is not None and vm.is_snapshot else f"{vm.name!r}" if vm is not None else "nothing"
+    look = seen.look if seen is not None else None
+    snapshot = look is not None and not isinstance(look, NetworkLook) and look.is_snapshot
+    if look is None or snapshot or not job.target.fits(look):
+        now = "a snapshot" if snapshot else f"'{clean(look.name, NAME_LIMIT)}'" if look is not None else "nothing"
         return Fail(
             "target_changed",
             f"{job.target.name} (id {job.target.key}) was renamed or replaced since the call: it is {now} now",

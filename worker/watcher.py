@@ -1,15 +1,15 @@
 """Looks at all VMs that jobs wait for, few requests a tick, and wakes the jobs whose VM changed."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from gateway.core.errors import BudgetSpent, UpstreamError
-from gateway.core.ids import MachineKey
+from gateway.core.ids import MachineKey, TenantKey
 from gateway.core.times import EngineTimes
 from gateway.services import Services
 from gateway.store.jobs import Watch
 from gateway.store.watching import Observation
-from gateway.vergeos import vms
+from gateway.vergeos import tenants, vms
 
 
 class Watcher:
@@ -29,17 +29,32 @@ class Watcher:
             return
         self._looked_at = now
         try:
-            states = await vms.machine_states(
-                self._services.vergeos, {MachineKey(watch.machine_key) for watch in waits.values()}
-            )
+            seen = await self._look({watch.target for watch in waits.values()}, now)
         except BudgetSpent:
             return
         except UpstreamError:
             await watching.lost_sight(now)
             return
         await watching.saw()
-        observed = await watching.observe(states, now)
+        observed = await watching.observe(seen)
         await jobs.wake([job_id for job_id, watch in waits.items() if concerns(watch, observed)])
+
+    async def _look(self, targets: Collection[str], at: float) -> dict[str, Observation]:
+        """Return what VergeOS tells of these objects: one request for up to 200 machines, one for the tenants."""
+        client = self._services.vergeos
+        machines = {MachineKey(int(key)) for kind, key in map(_parts, targets) if kind == "machine"}
+        tenant_keys = {TenantKey(int(key)) for kind, key in map(_parts, targets) if kind == "tenant"}
+        seen: dict[str, Observation] = {}
+        for machine, state in (await vms.machine_states(client, machines) if machines else {}).items():
+            seen[f"machine:{machine}"] = Observation(at, state.running, state.status, state.started_at)
+        for tenant, told in (await tenants.tenant_states(client, tenant_keys) if tenant_keys else {}).items():
+            seen[f"tenant:{tenant}"] = Observation(at, told.running, told.status, told.started_at)
+        return seen
+
+
+def _parts(target: str) -> tuple[str, str]:
+    kind, _, key = target.partition(":")
+    return kind, key
 
 
 def interval(waits: Mapping[str, Watch], now: float, times: EngineTimes) -> float:
@@ -50,9 +65,9 @@ def interval(waits: Mapping[str, Watch], now: float, times: EngineTimes) -> floa
     return times.watch_medium if youngest < times.watch_medium_until else times.watch_slow
 
 
-def concerns(watch: Watch, observed: Mapping[int, tuple[Observation, bool]]) -> bool:
-    """Tell whether a wait's machine changed, or is already as the wait wants it: a lost wake costs one tick."""
-    if watch.machine_key not in observed:
+def concerns(watch: Watch, observed: Mapping[str, tuple[Observation, bool]]) -> bool:
+    """Tell whether a wait's object changed, or is already as the wait wants it: a lost wake costs one tick."""
+    if watch.target not in observed:
         return False
-    seen, changed = observed[watch.machine_key]
+    seen, changed = observed[watch.target]
     return changed or (watch.wake_when is not None and seen.running == (watch.wake_when == "on"))

@@ -52,6 +52,8 @@ def next_step(job: Job, seen: Seen | None, now: Moment, times: EngineTimes) -> S
     that stood still for long asks a person before it goes on, unless it only mends. No job ends while
     a request of its own may still take effect: it would strike whatever comes after.
     """
+    if seen is not None and seen.gone and job.act("restore") is None:  # a restored VM cannot be read for a while
+        return Fail("target_gone", f"{job.target.name} is no longer there", "Look it up again.")
     step = DECIDERS[job.wish.kind](job, seen, now, times)
     if isinstance(step, Done | Fail | Stopped):
         return still_landing(job, now, times) or step

@@ -271,6 +271,19 @@ class Seen:
     sought: bool = False
     part: DriveLook | SnapshotLook | None = None
 
+    @classmethod
+    def of(cls, look: Live, at: float) -> "Seen":
+        """Return what a live look at `at` shows."""
+        return cls(
+            at=at,
+            running=look.running,
+            status=look.status,
+            started_at=look.started_at,
+            vm=look if isinstance(look, VmLook) else None,
+            network=look if isinstance(look, NetworkLook) else None,
+            tenant=look if isinstance(look, TenantLook) else None,
+        )
+
     @property
     def look(self) -> Live | None:
         """The live look, None for an observation."""

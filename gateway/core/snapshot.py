@@ -2,6 +2,8 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from gateway.core.ids import MachineKey, VmKey
+
 
 class _Shape(BaseModel):
     model_config = ConfigDict(frozen=True)
@@ -12,13 +14,19 @@ class SnapshotRow(_Shape):
 
     id: int
     name: str
-    vm: str | None = Field(None, description="name of its VM, where several VMs are listed")
-    vm_id: int | None = None
+    vm: str | None = Field(None, description="name of its VM")
+    vm_id: VmKey | None = None
     created_at: int | None
-    expires_at: int | None
+    expires_at: int | None = Field(description="absent: never")
     quiesced: bool
     by_hand: bool
     description: str = ""
+
+
+class StoredSnapshot(SnapshotRow):
+    """One VM snapshot as a view keeps it: VergeOS tells the machine, not yet whose it is."""
+
+    machine: MachineKey
 
 
 class SnapshotLook(_Shape):

@@ -39,7 +39,7 @@ class Held:
 class Watch:
     """What the watcher must know of a waiting job."""
 
-    machine_key: int
+    target: str
     since: float
     wake_when: Literal["on", "off"] | None
 
@@ -269,7 +269,7 @@ class Jobs:
         if watch is None:
             pipe.hdel(self.keys.waits, job.id)
         else:
-            pipe.hset(self.keys.waits, job.id, orjson.dumps([watch.machine_key, watch.since, watch.wake_when]))
+            pipe.hset(self.keys.waits, job.id, orjson.dumps([watch.target, watch.since, watch.wake_when]))
         if tell:
             write_event(pipe, self.keys, job)
 

@@ -81,7 +81,7 @@ class Keys:
 
     @property
     def observed(self) -> str:
-        """Hash: machine key -> last observation (JSON). Minutes."""
+        """Hash: watched object -> last observation (JSON). Minutes."""
         return self._key("observed")
 
     @property

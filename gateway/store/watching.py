@@ -7,8 +7,6 @@ from typing import Any
 import orjson
 from redis.exceptions import WatchError
 
-from gateway.core.ids import MachineKey
-from gateway.core.vm import MachineState
 from gateway.store.connection import RedisClient, redis_time, store_errors
 from gateway.store.jobs import Watch
 from gateway.store.keys import HEARTBEAT_SECONDS, OBSERVED_SECONDS, Keys
@@ -16,7 +14,7 @@ from gateway.store.keys import HEARTBEAT_SECONDS, OBSERVED_SECONDS, Keys
 
 @dataclass(frozen=True)
 class Observation:
-    """A machine's state as the watcher saw it; `at` is Redis' time when VergeOS was asked."""
+    """A machine's or tenant's state as the watcher saw it; `at` is Redis' time when VergeOS was asked."""
 
     at: float
     running: bool
@@ -72,30 +70,27 @@ class Watching:
             return [raw.decode() for raw in await self.redis.smembers(self.keys.asked)]
 
     async def waits(self) -> dict[str, Watch]:
-        """Return what is waited for: job id -> machine."""
+        """Return what is waited for: job id -> object."""
         with store_errors():
             raw = await self.redis.hgetall(self.keys.waits)
         return {job_id.decode(): Watch(*orjson.loads(value)) for job_id, value in raw.items()}
 
-    async def observe(
-        self, states: Mapping[MachineKey, MachineState], at: float
-    ) -> dict[int, tuple[Observation, bool]]:
-        """Keep what was seen at `at`; return each observation and whether it differs from the last."""
-        if not states:
+    async def observe(self, fresh: Mapping[str, Observation]) -> dict[str, tuple[Observation, bool]]:
+        """Keep what was seen of watched objects; return each observation and whether it differs from the last."""
+        if not fresh:
             return {}
-        fresh = {key: Observation(at, s.running, s.status, s.started_at) for key, s in states.items()}
         with store_errors():
             pipe = self.redis.pipeline(transaction=False)
             pipe.hmget(self.keys.observed, list(fresh))
-            pipe.hset(self.keys.observed, mapping={str(key): _dump(seen) for key, seen in fresh.items()})
+            pipe.hset(self.keys.observed, mapping={key: _dump(seen) for key, seen in fresh.items()})
             pipe.expire(self.keys.observed, OBSERVED_SECONDS)
             before, *_ = await pipe.execute()
         return {key: (seen, seen.differs(_load(raw))) for (key, seen), raw in zip(fresh.items(), before, strict=True)}
 
-    async def observed(self, machine_key: int) -> Observation | None:
-        """Return the last observation of a machine."""
+    async def observed(self, target: str) -> Observation | None:
+        """Return the last observation of a watched object (`Target.watched`)."""
         with store_errors():
-            return _load(await self.redis.hget(self.keys.observed, str(machine_key)))
+            return _load(await self.redis.hget(self.keys.observed, target))
 
     # the patient clock
 

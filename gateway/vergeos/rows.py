@@ -3,7 +3,6 @@
 Texts that go out are cleaned; only `VmLook.name` is left as it is.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,9 +30,6 @@ VM_LOOK_FIELDS = (
     f"$key,name,uuid,machine,is_snapshot,enabled,allow_hotplug,guest_agent,cpu_cores,ram,need_restart,{_POWER},"
     f"machine#status#status_info as info,{_NODE},{_STARTED},machine#cluster#max_cores_per_vm as max_cores_per_vm,"
     "machine#cluster#max_ram_per_vm as max_ram_per_vm"
-)
-NODE_ROOM_FIELDS = (
-    "$key,name,vm_ram,maintenance,running_machines[sum(running_cores),sum(running_ram)] as vm_stats_totals"
 )
 MACHINE_STATE_FIELDS = "machine,running,status,started,node#name as node_name"
 MACHINE_LOG_FIELDS = "$key,timestamp,level,text,user"
@@ -119,21 +115,6 @@ def vm_look(row: Row) -> VmLook:
         max_cores_per_vm=number(row, "max_cores_per_vm") or None,  # 0 would forbid every VM: it means no limit
         max_ram_mb_per_vm=number(row, "max_ram_per_vm") or None,
     )
-
-
-def node_room(row: Row, vm: VmLook) -> int | None:
-    """Return the RAM in MB that a node could give `vm` once it is off, None where VergeOS does not tell it.
-
-    The totals of what runs may be absent, an object or a one-item list (VergeOS API notes 3.12).
-    """
-    totals = row.get("vm_stats_totals")
-    if isinstance(totals, list) and totals:
-        totals = totals[0]
-    usable, used = number(row, "vm_ram"), number(totals, "running_ram") if isinstance(totals, Mapping) else None
-    if usable is None or used is None or flag(row, "maintenance"):
-        return None
-    own = vm.ram_mb if vm.running and vm.node is not None and vm.node == name(row, "name") else 0
-    return usable - used + own
 
 
 def machine_state(row: Row) -> MachineState | None:

@@ -24,7 +24,7 @@ class View(Generic[T]):
     """One named read. `kind` is its metrics label; `key` and `label` are a row's key in VergeOS and its name.
 
     Rows are kept in the order of label, case aside, then key: Redis' hash keeps none, and VergeOS' order of
-    names is not documented.
+    names is not documented. `place`, where given, comes before that: numbers of a row, the least first.
     """
 
     name: str
@@ -35,11 +35,12 @@ class View(Generic[T]):
     label: Callable[[T], str]
     lifetime_seconds: float
     permission: Permission = Permission.READ
+    place: Callable[[T], tuple[float, ...]] | None = None
 
-    def order(self, row: T) -> tuple[str, str, str]:
+    def order(self, row: T) -> tuple[tuple[float, ...], str, str, str]:
         """Return what rows are sorted by."""
-        label = self.label(row)
-        return label.casefold(), label, str(self.key(row)).zfill(20)
+        label, place = self.label(row), () if self.place is None else self.place(row)
+        return place, label.casefold(), label, str(self.key(row)).zfill(20)
 
     def parse(self, stored: bytes) -> T:
         """Return a stored row; raises pydantic's ValidationError where another version wrote it."""

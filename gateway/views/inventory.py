@@ -1,16 +1,18 @@
-"""Which VM somebody means: by id or by exact name, in as few requests as may be."""
+"""Which VM, network, tenant or node somebody means: by id or by exact name, in as few requests as may be."""
 
 import asyncio
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Generic
 
 from gateway.core.errors import AmbiguousName, UnknownObject, UpstreamError, VergeOSNotFound
-from gateway.core.ids import VmKey
 from gateway.core.text import NAME_LIMIT, clean
 from gateway.core.vm import VmRow
 from gateway.vergeos.client import VergeClient
 from gateway.vergeos.vms import find_vms
+from gateway.views.declared import VMS, T, View, vm_view
 from gateway.views.reader import STALE_SECONDS, cannot_be_asked
 from gateway.views.views import Views
 
@@ -20,80 +22,111 @@ NEAREST = 3
 SIMILAR = 0.6  # of 1.0, as difflib counts
 
 
-def parse_ref(ref: int | str) -> VmKey | str:
+def _never(_row: object) -> bool:
+    return False
+
+
+@dataclass(frozen=True)
+class Kind(Generic[T]):
+    """One kind of object that callers name.
+
+    `listing` is the view of all of them, `single` the view of one by its key, whose rows may tell more than
+    those of the list. `find` asks VergeOS for those of exactly this name, in one request. `what` is the word
+    for one of them ("network"; its tool is `list_networks`), `hidden` tells which single rows nobody may mean.
+    """
+
+    what: str
+    listing: View[T]
+    single: Callable[[Any], View[Any]]
+    find: Callable[[VergeClient, str], Awaitable[Sequence[T]]]
+    hidden: Callable[[Any], bool] = _never
+
+
+VM_KIND: Kind[VmRow] = Kind("VM", VMS, vm_view, find_vms, hidden=lambda vm: vm.is_snapshot)
+
+
+def parse_ref(ref: int | str) -> int | str:
     """Return what `ref` means: all digits are an id, all else an exact name; `name:34` is the name 34."""
     if isinstance(ref, int):
-        return VmKey(ref)
+        return ref
     if ref.startswith(NAME_PREFIX):
         return ref.removeprefix(NAME_PREFIX)
-    return VmKey(int(ref)) if ref.isascii() and ref.isdigit() and len(ref) <= KEY_DIGITS else ref
+    return int(ref) if ref.isascii() and ref.isdigit() and len(ref) <= KEY_DIGITS else ref
 
 
-def matches(ref: int | str, vm_key: int, name: str) -> bool:
-    """Tell whether `ref` means the VM of this id and name."""
-    return parse_ref(ref) in (vm_key, name)
+def matches(ref: int | str, key: int, name: str) -> bool:
+    """Tell whether `ref` means the object of this id and name."""
+    return parse_ref(ref) in (key, name)
 
 
 async def resolve_vm(views: Views, vergeos: VergeClient, ref: int | str) -> VmRow:
-    """Return the VM that `ref` means, as `parse_ref` reads it; a snapshot is never meant.
+    """Return the VM that `ref` means, as `resolve` does; a snapshot is never meant."""
+    return await resolve(views, vergeos, VM_KIND, ref)
 
-    No request where a fresh list is known and has the VM, else one. While VergeOS cannot be asked, a list of the
-    last ten minutes decides. Raises UnknownObject with the nearest names, AmbiguousName with the ids of that
-    name, and an UpstreamError.
+
+async def resolve(views: Views, vergeos: VergeClient, kind: Kind[T], ref: int | str) -> T:
+    """Return the object that `ref` means, as `parse_ref` reads it.
+
+    No request where a fresh list is known and has it, else one (or as many as the kind's single view asks).
+    While VergeOS cannot be asked, a list of the last ten minutes decides. Raises UnknownObject with the nearest
+    names, AmbiguousName with the ids of that name, and an UpstreamError.
     """
     meant = parse_ref(ref)
-    found = await (_named(views, vergeos, meant) if isinstance(meant, str) else _keyed(views, meant))
+    found = await (_named(views, vergeos, kind, meant) if isinstance(meant, str) else _keyed(views, kind, meant))
     if not found:
-        raise await _unknown(views, meant)
+        raise await _unknown(views, kind, meant)
     if len(found) > 1:
-        ids = ", ".join(str(row.id) for row in found)
-        raise AmbiguousName(f"{len(found)} VMs are named {_quoted(meant)}: ids {ids}", matches=_told(found))
+        ids = ", ".join(str(kind.listing.key(row)) for row in found)
+        told = f"{len(found)} {kind.what}s are named {_quoted(meant)}: ids {ids}"
+        raise AmbiguousName(told, matches=_told(kind, found))
     return found[0]
 
 
-async def _keyed(views: Views, vm_key: VmKey) -> Sequence[VmRow]:
-    if not 0 <= vm_key < 10**KEY_DIGITS:
+async def _keyed(views: Views, kind: Kind[T], key: int) -> Sequence[T]:
+    if not 0 <= key < 10**KEY_DIGITS:
         return ()
-    known = await views.known_vm(vm_key)
+    known = await views.known_row(kind.listing, key)
     if known is not None:
         return (known,)
     try:
-        vm = (await views.vm(vm_key)).value
+        row: T = (await views.one(kind.single(key))).value
     except VergeOSNotFound:
         return ()
     except UpstreamError as error:
-        older = await views.known_vm(vm_key, max_age=STALE_SECONDS)
+        older = await views.known_row(kind.listing, key, max_age=STALE_SECONDS)
         if older is None or not cannot_be_asked(error):
             raise
         return (older,)
-    return () if vm.is_snapshot else (vm,)
+    return () if kind.hidden(row) else (row,)
 
 
-async def _named(views: Views, vergeos: VergeClient, name: str) -> Sequence[VmRow]:
-    """Return the VMs of a name as it is shown, or exactly as VergeOS has it where the list knows none."""
-    known = await views.known_vms()
+async def _named(views: Views, vergeos: VergeClient, kind: Kind[T], name: str) -> Sequence[T]:
+    """Return the objects of a name as it is shown, or exactly as VergeOS has it where the list knows none."""
+    known = await views.known(kind.listing)
     if known is not None and name in known.by_name:
         return known.by_name[name]
     try:
-        return await find_vms(vergeos, name)
+        return await kind.find(vergeos, name)
     except UpstreamError as error:
-        older = await views.known_vms(max_age=STALE_SECONDS)
+        older = await views.known(kind.listing, max_age=STALE_SECONDS)
         if older is None or name not in older.by_name or not cannot_be_asked(error):
             raise
         return older.by_name[name]
 
 
-async def _unknown(views: Views, meant: VmKey | str) -> UnknownObject:
-    """Return the error for a VM that is not there, with what may have been meant."""
-    what = f"there is no VM {'named' if isinstance(meant, str) else 'with the id'} {_quoted(meant)}"
-    near: Sequence[VmRow] = ()
+async def _unknown(views: Views, kind: Kind[T], meant: int | str) -> UnknownObject:
+    """Return the error for an object that is not there, with what may have been meant."""
+    what = f"there is no {kind.what} {'named' if isinstance(meant, str) else 'with the id'} {_quoted(meant)}"
+    near: Sequence[T] = ()
     with suppress(UpstreamError):  # the answer is right without them
-        listed = await views.vms()
+        listed = await views.rows(kind.listing)
         names = await asyncio.to_thread(_nearest, str(meant), tuple(listed.by_name))
         near = [row for name in names for row in listed.by_name[name]][:NEAREST]
-    if near:
-        what += "; the nearest names are " + ", ".join(f"{_quoted(row.name)} (id {row.id})" for row in near)
-    return UnknownObject(what, nearest=_told(near))
+    told = _told(kind, near)
+    if told:
+        what += "; the nearest names are " + ", ".join(f"{_quoted(row['name'])} (id {row['id']})" for row in told)
+    next_step = f"Look it up with list_{kind.what.lower()}s and use its id or exact name."
+    return UnknownObject(what, next_step=next_step, nearest=told)
 
 
 def _nearest(name: str, names: Iterable[str]) -> list[str]:
@@ -107,5 +140,5 @@ def _quoted(name: object) -> str:
     return f"'{clean(str(name), NAME_LIMIT)}'"
 
 
-def _told(rows: Iterable[VmRow]) -> list[dict[str, object]]:
-    return [{"id": row.id, "name": row.name} for row in rows]
+def _told(kind: Kind[T], rows: Iterable[T]) -> list[dict[str, object]]:
+    return [{"id": kind.listing.key(row), "name": kind.listing.label(row)} for row in rows]

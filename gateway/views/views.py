@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from gateway.core.answer import Reading
@@ -55,25 +55,38 @@ class Views:
         """Return the power state of one VM; at most 5 s old. Raises VergeOSNotFound."""
         return await self.one(vm_status_view(vm_key), max_age=max_age)
 
-    async def known_vms(self, *, max_age: float = VMS.lifetime_seconds) -> Rows[VmRow] | None:
-        """Return every VM from memory or Redis, None where neither has a list this fresh; never asks VergeOS."""
-        return await self._vms.known(max_age)
+    async def known(self, view: View[T], *, max_age: float | None = None) -> Rows[T] | None:
+        """Return a view's rows from memory or Redis, None where neither has any this fresh; never asks VergeOS."""
+        return await self._reader(view).known(view.lifetime_seconds if max_age is None else max_age)
 
-    async def known_vm(self, vm_key: VmKey, *, max_age: float = VMS.lifetime_seconds) -> VmRow | None:
-        """Return one VM of the list from memory or Redis; never asks VergeOS."""
-        return await self._vms.known_row(vm_key, max_age)
+    async def known_row(self, view: View[T], key: int | str, *, max_age: float | None = None) -> T | None:
+        """Return one row of a view from memory or Redis; never asks VergeOS."""
+        return await self._reader(view).known_row(key, view.lifetime_seconds if max_age is None else max_age)
 
     async def patch_vm(self, look: VmLook) -> dict[str, int]:
         """Let every process see what a job's live look saw; return the changed views with their generations.
 
         Raises StoreError.
         """
-        return await self._patch(look.key, seen_in_look(look))
+        return await self._patch_vm(look.key, seen_in_look(look))
 
     async def patch_power(self, vm_key: int, running: bool, status: str) -> dict[str, int]:
         """Let every process see a power state that the watcher saw; otherwise as `patch_vm`."""
         seen: dict[str, Any] = {"running": running, "status": status}
-        return await self._patch(VmKey(vm_key), seen if running else {**seen, "node": None})
+        return await self._patch_vm(VmKey(vm_key), seen if running else {**seen, "node": None})
+
+    async def patch(
+        self, view: View[Any], key: int, members: Mapping[str, Any], *, drop: Collection[str]
+    ) -> dict[str, int]:
+        """Let every process see new `members` of one row of a list, and read the views named in `drop` anew.
+
+        Returns the changed views with their generations. Raises StoreError.
+        """
+        generation = await self._store.patch(view.name, {str(key): members}, drop=drop)
+        touched = dict.fromkeys((view.name, *drop), generation)
+        for name in touched:
+            self.forget(name, generation)
+        return touched
 
     def forget(self, name: str, generation: int) -> None:
         """Serve nothing older than `generation` of this view any more: some process changed it then."""
@@ -88,11 +101,7 @@ class Views:
 
     async def rows(self, view: View[T], *, max_age: float | None = None) -> Rows[T]:
         """Return the rows of any declared view, no older than its lifetime."""
-        reader = self._readers.get(view.name)
-        if reader is None:
-            self._make_room()
-            reader = self._readers[view.name] = Reader(view, self._around)
-        rows = await reader.read(max_age)
+        rows = await self._reader(view).read(max_age)
         self._count(view, rows)
         return rows
 
@@ -101,6 +110,13 @@ class Views:
         rows = await self.rows(view, max_age=max_age)
         return Reading(value=rows.rows[0], as_of=rows.as_of, source=rows.source)
 
+    def _reader(self, view: View[T]) -> Reader[T]:
+        reader: Reader[Any] | None = self._vms if view.name == VMS.name else self._readers.get(view.name)
+        if reader is None:
+            self._make_room()
+            reader = self._readers[view.name] = Reader(view, self._around)
+        return reader
+
     def _make_room(self) -> None:
         """Let the older half of the views go when there are too many, but for those that are being read."""
         if len(self._readers) >= READERS_KEPT:
@@ -108,13 +124,8 @@ class Views:
                 if self._readers[name].idle:
                     del self._readers[name]
 
-    async def _patch(self, vm_key: VmKey, members: Mapping[str, Any]) -> dict[str, int]:
-        singles = [declare(vm_key).name for declare in SINGLE_VIEWS]
-        generation = await self._store.patch(VMS.name, {str(vm_key): members}, drop=singles)
-        touched = dict.fromkeys((VMS.name, *singles), generation)
-        for name in touched:
-            self.forget(name, generation)
-        return touched
+    async def _patch_vm(self, vm_key: VmKey, members: Mapping[str, Any]) -> dict[str, int]:
+        return await self.patch(VMS, vm_key, members, drop=[declare(vm_key).name for declare in SINGLE_VIEWS])
 
     def _count(self, view: View[T], rows: Rows[T]) -> None:
         self._metrics.reads.labels(view.kind, rows.source.value).inc()

@@ -196,15 +196,19 @@ class Shell:
         if self.saved.state.final:
             return None
         self.seen, self.asked, self.held = None, False, self._read()
+        blind = False
         try:
             self._recall()
         except Unreachable:
             if self.cancel is None:
                 return self._hold(self.held)
+            blind = True  # a cancel is heard without sight as well
         for _ in range(ROUNDS_IN_A_STEP):
             now = self.now()
             job = with_answers(self.held, now)
             step = before_begun(job, now, TIMES) or next_step(job, self.seen, now, TIMES)
+            if blind and isinstance(step, Wait):
+                return self._hold(job)
             try:
                 if self._live(job, step):
                     continue
