@@ -1,7 +1,7 @@
 """The one path of every call: authorize, validate, run, wait, record. No face has another way in."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -10,10 +10,12 @@ from pydantic import BaseModel
 from gateway.core.access import Caller
 from gateway.core.answer import Page, Reading, Source
 from gateway.core.errors import StoreError
-from gateway.core.job import Job, JobView
-from gateway.core.tool import Tool
+from gateway.core.job import Job, JobView, Plan
+from gateway.core.tool import Order, Tool
 from gateway.services import Services
 from gateway.telemetry import logs
+
+ORDER = Order()  # nothing was said about the job
 
 
 class Face(StrEnum):
@@ -30,7 +32,8 @@ class Call:
     """One use of a tool: who calls, through which door, and how he wants to be answered.
 
     `wait_seconds` is how long a job may be waited for before its present state is the answer;
-    `report` hears of the job's progress meanwhile. `may_ask` is true when a person can be asked.
+    `report` hears of the job's progress meanwhile. `may_ask` is true when a person can be asked. `order` is
+    what the caller said about the job that he makes.
     """
 
     services: Services
@@ -41,6 +44,7 @@ class Call:
     wait_seconds: float = 0.0
     may_ask: bool = False
     report: Callable[[JobView], Awaitable[None]] | None = None
+    order: Order = ORDER
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,9 @@ async def run(tool: Tool, raw: Mapping[str, Any], call: Call) -> Answer:
         arguments = tool.parse(raw)
         tool.require(call.caller, arguments)
         given = {name: getattr(arguments, name) for name in type(arguments).model_fields}
+        if isinstance(arguments, Order):
+            call = replace(call, order=arguments)
+            given = {name: value for name, value in given.items() if name not in Order.model_fields}
         answer = await _answer(tool, await tool.run(call, **given), call)
         outcome.ok()
         return answer
@@ -98,6 +105,8 @@ async def _answer(tool: Tool, returned: BaseModel, call: Call) -> Answer:
     """Turn what the tool returned into what its caller sees, waiting for a job where that was asked."""
     if isinstance(returned, Job):
         return Answer(tool, await _followed(returned, call))
+    if isinstance(returned, Plan):
+        return Answer(tool, returned.view(tool.name, call.caller.name, await call.services.jobs.now()))
     if isinstance(returned, Reading):
         return Answer(tool, returned.value, returned.as_of, returned.source)
     if isinstance(returned, Page):

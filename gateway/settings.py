@@ -50,6 +50,9 @@ class Settings(BaseSettings):
     vergeos_max_concurrent: int = Field(5, ge=0, description="Hard limit of requests at once per process; 0 = none.")
     vergeos_timeout: float = Field(10.0, gt=0, description="Seconds a read of VergeOS may take.")
     vergeos_max_answer_mb: int = Field(32, gt=0, description="Largest answer of VergeOS that is read, in MB.")
+    storage_tight_percent: float = Field(
+        90.0, gt=0, le=100, description="A snapshot or drive on a storage tier as full as this is refused."
+    )
     redis_url: SecretStr | None = Field(None, description="Redis; empty = an embedded server on a single machine.")
     state_dir: Path | None = Field(None, description="Folder of the embedded Redis; empty = the user's state folder.")
     host: str = Field("127.0.0.1", description="Address the gateway listens on.")

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from typing import Any
+from typing import Any, Literal
 
 from gateway.core.decide import before_begun, next_step, with_answers
 from gateway.core.errors import (
@@ -42,7 +42,7 @@ from gateway.core.text import NAME_LIMIT, clean
 from gateway.services import Services
 from gateway.store.jobs import Fenced, Held, Moved, Watch
 from gateway.telemetry import logs
-from gateway.views.patching import patch_seen
+from gateway.views.patching import drop_changed, patch_seen
 from worker import acts
 
 AT_ONCE_SECONDS = 0.05  # until a step that was interrupted is tried again
@@ -79,6 +79,10 @@ async def advance(services: Services, job_id: str) -> float | None:
     services.metrics.steps.labels(outcome).inc()
     services.metrics.step_seconds.observe(time.perf_counter() - began)
     return due
+
+
+class StillBlind(VergeOSUnreachable):
+    """Nobody has seen VergeOS since the job was held; it was not asked again, and the trouble stays as it was told."""
 
 
 class StepRun:
@@ -160,7 +164,7 @@ class StepRun:
         """Nobody has seen the object for a while: look, unless it is known that nothing can be seen."""
         since = await self._services.watching.blind_since()
         if since is not None and job.trouble is not None:
-            raise VergeOSUnreachable(job.trouble.detail)
+            raise StillBlind(job.trouble.detail)
         await self._look(job, Look())
 
     async def _live(self, job: Job, step: Step) -> bool:
@@ -259,9 +263,11 @@ class StepRun:
         self._services.site.doubt()
         await self._services.watching.lost_sight(await self._services.jobs.now())
         trouble = Problem(code=error.code, detail=error.detail, next_step=error.next_step)
-        told = job.trouble is not None and job.trouble.code == error.code
-        held = _with(job, trouble=trouble, failures=job.failures + 1, phase=Phase.HELD, detail=error.detail)
-        await self._save(held, tell=not told)
+        if isinstance(error, StillBlind) and job.trouble is not None:
+            trouble = job.trouble
+        told = job.trouble is not None and job.trouble.code == trouble.code
+        held = _with(job, trouble=trouble, failures=job.failures + 1, phase=Phase.HELD, detail=trouble.detail)
+        await self._save(held, tell=not told, watch=_watch(job) if job.acts else None)
         doubled: float = self._times.backoff_first * 2 ** min(job.failures, 10)
         return _spread(min(doubled, self._times.backoff_last))
 
@@ -277,9 +283,7 @@ class StepRun:
         )
         news = (job.state, job.phase, job.detail) != (state, step.phase, step.detail)
         if news or seen_at - job.progress_at > self._times.fallback / 2 or job != self._held.job:
-            since = max((act.intended_at for act in job.acts), default=now.at)
-            watch = Watch(job.target.watched, since, step.wake_when)
-            await self._save(waiting, tell=news, watch=watch)
+            await self._save(waiting, tell=news, watch=_watch(job, step.wake_when))
         return max(min(step.until - now.at, _spread(self._times.fallback)), AT_ONCE_SECONDS)
 
     async def _end(self, job: Job, step: Done | Fail | Stopped, now: Moment) -> None:
@@ -292,7 +296,8 @@ class StepRun:
         state = ENDINGS[type(step)]
         if self._seen is not None and not self._seen.gone:
             patched = await patch_seen(self._services.views, job.target, self._seen)
-            job = _with(job, touched={**job.touched, **patched})
+            dropped = await drop_changed(self._services.views, job)
+            job = _with(job, touched={**job.touched, **patched, **dropped})
         await self._save(
             _with(job, state=state, detail=detail, result=step.result or None, trouble=problem, ended_at=now.at)
         )
@@ -321,6 +326,12 @@ def _answered(job: Job, label: str, now: Moment, *, refused: str | None = None, 
         return job
     answer = {"answered_at": now.at, "patient_at": now.patient, "refused": refused, "made": made}
     return job.with_act(act.model_copy(update=answer))
+
+
+def _watch(job: Job, wake_when: Literal["on", "off"] | None = None) -> Watch:
+    """Return what the watcher must know; a held job is watched too, for the watcher is who finds VergeOS back."""
+    since = max((act.intended_at for act in job.acts), default=job.progress_at)
+    return Watch(job.target.watched, since, wake_when)
 
 
 def _before(seen: Seen) -> Before:

@@ -35,9 +35,9 @@ class Watcher:
         except UpstreamError:
             await watching.lost_sight(now)
             return
-        await watching.saw()
+        back = await watching.saw()
         observed = await watching.observe(seen)
-        await jobs.wake([job_id for job_id, watch in waits.items() if concerns(watch, observed)])
+        await jobs.wake([job_id for job_id, watch in waits.items() if back or concerns(watch, observed)])
 
     async def _look(self, targets: Collection[str], at: float) -> dict[str, Observation]:
         """Return what VergeOS tells of these objects: one request for up to 200 machines, one for the tenants."""

@@ -48,21 +48,32 @@ class NodeRow(_Shape):
         return tuple(sign for sign, shows in signs.items() if shows)
 
 
+class Node(NodeRow):
+    """One node with what its CPU is used for."""
+
+    cpu_user_percent: float | None
+    cpu_system_percent: float | None
+    cpu_iowait_percent: float | None
+
+
 class NodeStats(_Shape):
     """The load of one node now; None where VergeOS does not tell it, as for a node that is off."""
 
     id: NodeKey
     name: str
     running: bool | None
+    status: str
     cpu_cores: int | None
     cpu_used_percent: float | None
     cpu_user_percent: float | None
     cpu_system_percent: float | None
     cpu_iowait_percent: float | None
     ram_mb: int | None
-    vm_ram_mb: int | None = Field(description="RAM for VMs")
     ram_used_mb: int | None
     ram_used_percent: float | None
+    vm_ram_mb: int | None = Field(description="RAM for VMs")
+    vm_ram_used_mb: int | None
+    vm_cores_used: int | None
     core_temp_celsius: float | None
 
 

@@ -4,7 +4,7 @@
     ├── CallError              the call itself cannot be done; the caller can mend it
     │   ├── InvalidArgument · UnknownTool · UnknownObject · AmbiguousName · UnknownJob
     │   ├── Unauthorized · Forbidden
-    │   └── Conflict           TargetBusy · KeyReused · JobEnded · TargetChanged
+    │   └── Conflict           TargetBusy · KeyReused · JobEnded · TargetChanged · CoreNetwork
     ├── StoreError             Redis does not answer, or is full
     └── UpstreamError          VergeOS did not do it
         ├── VergeOSUnreachable · VergeOSDropped · VergeOSTimeout · VergeOSCertificate
@@ -118,6 +118,13 @@ class TargetChanged(Conflict):
 
     code = "target_changed"
     next_step = "Look at the object again and repeat the call for the one you mean."
+
+
+class CoreNetwork(Conflict):
+    """A network that the platform itself needs is not switched by accident; nothing was done."""
+
+    code = "core_network"
+    next_step = "Leave it alone, or say allow_core=true if you are sure; that needs the permission 'admin'."
 
 
 class KeyReused(CallError):

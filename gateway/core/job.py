@@ -70,6 +70,10 @@ class Target(_Frozen):
         """What the watcher looks at for it: a machine of the platform, or a tenant."""
         return f"tenant:{self.key}" if self.machine_key is None else f"machine:{self.machine_key}"
 
+    def view(self) -> "TargetView":
+        """Return what callers see of the object."""
+        return TargetView(kind=self.kind, id=self.key, name=self.name)
+
     def fits(self, look: Live) -> bool:
         """Tell whether the live object is still the one that was meant."""
         name = clean(look.name, NAME_LIMIT)
@@ -203,7 +207,7 @@ class Job(_Frozen):
         return JobView(
             id=self.id,
             tool=self.tool,
-            target=TargetView(kind=self.target.kind, id=self.target.key, name=self.target.name),
+            target=self.target.view(),
             state=self.state,
             phase=None if self.state.final else self.phase,
             detail=self.detail,
@@ -219,6 +223,32 @@ class Job(_Frozen):
         )
 
 
+class Plan(_Frozen):
+    """What a call would do; nothing was done. `requests` is what it would cost VergeOS, without the waiting."""
+
+    target: Target
+    current: dict[str, Any]
+    wanted: dict[str, Any]
+    warnings: tuple[str, ...] = ()
+    requests: int
+
+    def view(self, tool: str, owner: str, at: float) -> "JobView":
+        """Return what callers see of a dry run: a job that is none."""
+        return JobView(
+            tool=tool,
+            target=self.target.view(),
+            state="planned",
+            detail="dry run; nothing was done",
+            owner=owner,
+            created_at=round(at, 3),
+            plan=self.model_dump(exclude={"target"}),
+        )
+
+
+Ordered = Job | Plan
+"""What a tool that changes something returns: the job, or for a dry run its plan."""
+
+
 class TargetView(_Frozen):
     """The object of a job, as callers know it."""
 
@@ -230,10 +260,10 @@ class TargetView(_Frozen):
 class JobView(_Frozen):
     """A job as callers see it; members that say nothing are left out. Times are Unix seconds."""
 
-    id: str = Field(description="follow it with get_job")
+    id: str | None = Field(None, description="follow it with get_job")
     tool: str
     target: TargetView
-    state: JobState
+    state: JobState | Literal["planned"]
     phase: Phase | None = None
     detail: str = ""
     owner: str
@@ -245,6 +275,12 @@ class JobView(_Frozen):
     joiners: tuple[str, ...] | None = None
     waits_for: str | None = Field(None, description="id of the job that goes first on this object")
     note: str | None = None
+    plan: dict[str, Any] | None = None
+
+    @property
+    def open(self) -> bool:
+        """True while something may still happen; a dry run's plan is not open."""
+        return isinstance(self.state, JobState) and not self.state.final
 
 
 @dataclass(frozen=True)

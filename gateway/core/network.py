@@ -2,11 +2,16 @@
 
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.core.ids import MachineKey, NetworkKey
 
 GUARDED_TYPES: Final = frozenset({"core", "dmz"})  # the platform itself hangs on these
+
+
+def is_guarded(network_type: str) -> bool:
+    """Tell whether a network of this type is switched only on purpose; so is one whose type is not known."""
+    return network_type in GUARDED_TYPES or not network_type
 
 
 class _Shape(BaseModel):
@@ -45,7 +50,7 @@ class Network(NetworkRow):
     interface_network: int | None
     need_dns_apply: bool
     on_power_loss: str
-    rate_limit: int | None
+    rate_limit: int | None = Field(description="In the unit that is set on the network; null where there is no limit.")
     monitor_gateway: bool
     rx_bytes: int | None
     tx_bytes: int | None

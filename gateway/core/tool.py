@@ -8,12 +8,12 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
 
 from gateway.core.access import Caller, Permission
 from gateway.core.answer import Reading
 from gateway.core.errors import InvalidArgument, UnknownTool
-from gateway.core.job import Job, JobView
+from gateway.core.job import JobView, Ordered
 
 
 class Effect(StrEnum):
@@ -28,6 +28,14 @@ class Arguments(BaseModel):
     """The validated arguments of one call; each tool has a subclass made from its parameters."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Order(Arguments):
+    """What every tool that makes a job takes besides its own parameters."""
+
+    after: str | None = Field(None, max_length=64, description="id of the job to queue behind on purpose")
+    again: bool = Field(False, description="repeat on purpose what was just done")
+    dry_run: bool = Field(False, description="only say what it would do")
 
 
 @dataclass(frozen=True)
@@ -115,8 +123,9 @@ def tool(
     """Declare an async function as a tool.
 
     Its first parameter is the call; its keyword parameters are the input schema, its docstring the
-    description, its return annotation (`Page[…]`, `Reading[…]`, `Job` or a model) the output schema.
-    `escalates` names parameters that need a further permission when they are true.
+    description, its return annotation (`Page[…]`, `Reading[…]`, `Ordered` or a model) the output schema.
+    What makes a job also takes the parameters of `Order`, which the call carries. `escalates` names
+    parameters that need a further permission when they are true.
     """
 
     def declare(function: Callable[..., Awaitable[Any]]) -> Tool:
@@ -126,29 +135,29 @@ def tool(
             name=function.__name__,
             description=inspect.cleandoc(function.__doc__ or ""),
             run=function,
-            arguments=_arguments_model(function, hints),
+            arguments=_arguments_model(function, hints, Order if returned == Ordered else Arguments),
             result=TypeAdapter(_shown(returned)),
             routes=tuple(Route(*route.split(" ", 1)) for route in routes),
             permission=permission,
             effect=effect,
-            makes_job=returned is Job,
+            makes_job=returned == Ordered,
             escalates=escalates or {},
         )
 
     return declare
 
 
-def _arguments_model(function: Callable[..., Any], hints: Mapping[str, Any]) -> type[Arguments]:
+def _arguments_model(function: Callable[..., Any], hints: Mapping[str, Any], base: type[Arguments]) -> type[Arguments]:
     parameters = list(inspect.signature(function).parameters.values())[1:]
     fields: dict[str, Any] = {
         p.name: (hints[p.name], ... if p.default is inspect.Parameter.empty else p.default) for p in parameters
     }
-    return create_model(f"{function.__name__}_arguments", __base__=Arguments, **fields)
+    return create_model(f"{function.__name__}_arguments", __base__=base, **fields)
 
 
 def _shown(returned: Any) -> Any:
     """Map what a tool returns to what its caller sees: a job's view, a reading's value."""
-    if returned is Job:
+    if returned == Ordered:
         return JobView
     if isinstance(returned, type) and issubclass(returned, Reading):
         return returned.model_fields["value"].annotation

@@ -238,8 +238,10 @@ class Jobs:
             for job_id in lost:
                 if job_id in known:
                     schedule.arm(pipe, self.keys.arq_queue, job_id, now)
-                else:
+                else:  # its record is gone: Redis came back from an older copy
                     pipe.zrem(self.keys.active, job_id)
+                    pipe.hdel(self.keys.waits, job_id)
+                    pipe.srem(self.keys.asked, job_id)
             await pipe.execute()
         return len(known)
 
@@ -276,6 +278,7 @@ class Jobs:
     def _end(self, pipe: Any, job: Job, fields: dict[bytes, bytes], queue: list[str], now: float) -> None:
         """Close an ended job: it leaves the queue, its successor wakes, its keys begin to run out."""
         pipe.zrem(self.keys.active, job.id)
+        pipe.srem(self.keys.asked, job.id)
         pipe.lrem(self.keys.target_queue(job.target.ref), 0, job.id)
         schedule.wake(pipe, self.keys.arq_queue, [other for other in queue if other != job.id], now)
         pipe.expire(self.keys.job(job.id), self.record_seconds)

@@ -125,12 +125,12 @@ async def _check_after(jobs: Jobs, draft: Draft) -> None:
 
 
 async def _join(pipe: Any, jobs: Jobs, draft: Draft, job: Job, idem: str, now: float) -> Submitted:
-    """Let the caller share an open job; that it is still open is checked by watching it."""
+    """Let the caller share an open job; that it still stands is checked by watching it."""
     key = jobs.keys.job(job.id)
     await pipe.watch(key)
     fields = await pipe.hgetall(key)
     job = parse(fields) or job
-    if job.state.final:
+    if job.state.final or job.cancel is not None:
         raise WatchError
     names = {job.owner, *(joiner.name for joiner in job.joiners)}
     joiners = job.joiners if draft.owner in names else (*job.joiners, Joiner(name=draft.owner, at=now))

@@ -111,24 +111,25 @@ class Watching:
         with store_errors():
             await self.redis.hsetnx(self.keys.sight, "since", str(at))
 
-    async def saw(self) -> None:
-        """VergeOS answered: the patient clock goes on."""
+    async def saw(self) -> bool:
+        """VergeOS answered: the patient clock goes on. Return whether it stood still until now."""
         with store_errors():
             if not await self.redis.hexists(self.keys.sight, "since"):
-                return
+                return False
             async with self.redis.pipeline() as pipe:
                 try:
                     await pipe.watch(self.keys.sight)
                     since, total = await pipe.hmget(self.keys.sight, "since", "total")
                     if since is None:
-                        return
+                        return False
                     gone = max(await redis_time(pipe) - float(since), 0.0)
                     pipe.multi()
                     pipe.hset(self.keys.sight, "total", str(float(total or 0.0) + gone))
                     pipe.hdel(self.keys.sight, "since")
                     await pipe.execute()
                 except WatchError:
-                    return  # another process closed the gap
+                    return False  # another process closed the gap
+        return True
 
 
 def _dump(seen: Observation) -> bytes:

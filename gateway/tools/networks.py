@@ -7,13 +7,13 @@ from pydantic import Field
 from gateway.calls import Call
 from gateway.core.access import Permission
 from gateway.core.answer import Page, Reading
-from gateway.core.errors import CoreNetwork
-from gateway.core.job import Job, Target
-from gateway.core.network import GUARDED_TYPES, Network, NetworkRow
+from gateway.core.errors import CoreNetwork, InvalidArgument
+from gateway.core.job import Ordered, Target
+from gateway.core.network import Network, NetworkRow, is_guarded
 from gateway.core.tool import Effect, tool
 from gateway.core.wishes import NetworkAction
 from gateway.tools.listing import holds, page
-from gateway.tools.parameters import After, Again, Limit, NamePart, NetworkRef, Offset
+from gateway.tools.parameters import Limit, NamePart, NetworkRef, Offset
 from gateway.tools.submitting import submit
 from gateway.views.inventory import resolve
 from gateway.views.networks import NETWORK_KIND, NETWORKS, network_view
@@ -57,21 +57,23 @@ async def network_action(
     *,
     id: NetworkRef,
     action: Annotated[
-        Literal["poweron", "poweroff", "reset", "apply"], Field(description="apply = put pending firewall rules in force")
+        Literal["poweron", "poweroff", "reset", "apply"],
+        Field(description="apply = put pending firewall rules in force"),
     ],
     allow_core: Annotated[bool, Field(description="also for a core or dmz network, on which the system hangs")] = False,
-    after: After = None,
-    again: Again = False,
-) -> Job:
+) -> Ordered:
     """Switch a network on or off, reset it, or apply its rules. Answers its job; follow it with get_job.
 
     Off and reset cut off the VMs on it.
     """
     row = await resolve(call.services.views, call.services.vergeos, NETWORK_KIND, id)
-    if row.type in GUARDED_TYPES and not allow_core:
-        raise CoreNetwork(f"{row.name} is a {row.type} network: the whole system hangs on it; nothing was done")
+    if is_guarded(row.type) and not allow_core:
+        kind = f"a {row.type} network" if row.type else "a network of unknown type"
+        raise CoreNetwork(f"{row.name} is {kind}: the whole system may hang on it; nothing was done")
+    if row.machine_id is None:
+        raise InvalidArgument(f"network {row.name} has no machine", next_step="Look at the network in VergeOS.")
     target = Target(kind="network", key=row.id, machine_key=row.machine_id, name=row.name, uuid="")
-    return await submit(call, "network_action", target, NetworkAction(action=action), after=after, again=again)
+    return await submit(call, "network_action", target, NetworkAction(action=action))
 
 
 TOOLS = (list_networks, get_network, network_action)

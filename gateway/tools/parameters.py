@@ -5,10 +5,11 @@ from typing import Annotated
 from pydantic import Field, Strict
 
 VmRef = Annotated[Annotated[int, Strict()] | str, Field(description="VM id or exact name; `name:34` means the name 34")]
+NetworkRef = Annotated[Annotated[int, Strict()] | str, Field(description="network id or exact name")]
+TenantRef = Annotated[Annotated[int, Strict()] | str, Field(description="tenant id or exact name")]
+NamePart = Annotated[str | None, Field(max_length=128, description="part of the name, any case")]
 Limit = Annotated[int, Field(ge=1, le=1000, description="rows per answer")]
 Offset = Annotated[int, Field(ge=0, description="rows to skip; `next` of the last answer")]
 Grace = Annotated[int, Field(ge=0, le=14_400, description="seconds the guest may take")]
 Force = Annotated[bool | None, Field(description="cut the power when the wait is over")]
-After = Annotated[str | None, Field(max_length=64, description="id of the job to queue behind on purpose")]
-Again = Annotated[bool, Field(description="repeat on purpose a call that was just done")]
 JobId = Annotated[str, Field(min_length=1, max_length=64, description="id of a job")]

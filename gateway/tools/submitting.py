@@ -2,10 +2,14 @@
 
 from gateway.calls import Call
 from gateway.core.errors import InvalidArgument
-from gateway.core.job import Job, Target
+from gateway.core.ids import NetworkKey
+from gateway.core.job import Ordered, Plan, Target
+from gateway.core.plans import plan
 from gateway.core.vm import VmRow
-from gateway.core.wishes import AnyWish
+from gateway.core.wishes import AnyWish, NetworkAction
 from gateway.store.submission import Draft
+from gateway.vergeos.looks import live
+from gateway.vergeos.networks import machines_on
 from gateway.views.inventory import resolve_vm
 
 
@@ -22,10 +26,13 @@ async def vm_target(call: Call, ref: int | str) -> Target:
     return Target(key=row.id, machine_key=row.machine_id, name=row.name, uuid=row.uuid)
 
 
-async def submit(
-    call: Call, tool: str, target: Target, wish: AnyWish, *, after: str | None = None, again: bool = False
-) -> Job:
-    """Make a job of a wish for one object. Raises as `store.submission.submit`."""
+async def submit(call: Call, tool: str, target: Target, wish: AnyWish) -> Ordered:
+    """Make a job of a wish for one object, or for a dry run say what it would do.
+
+    Raises as `store.submission.submit`; a dry run raises UpstreamError.
+    """
+    if call.order.dry_run:
+        return await _plan(call, target, wish)
     return await call.services.submit(
         Draft(
             tool=tool,
@@ -37,7 +44,18 @@ async def submit(
             client=call.client,
             may_ask=call.may_ask,
             key=call.idempotency_key,
-            after=after,
-            again=again,
+            after=call.order.after,
+            again=call.order.again,
         )
     )
+
+
+async def _plan(call: Call, target: Target, wish: AnyWish) -> Plan:
+    services = call.services
+    look = await live(services.vergeos, target)
+    names: tuple[str, ...] = ()
+    if isinstance(wish, NetworkAction) and wish.action in {"poweroff", "reset"}:
+        machines = await machines_on(services.vergeos, NetworkKey(target.key))
+        listed = (await services.views.vms()).rows
+        names = tuple(row.name for row in listed if row.running and row.machine_id in machines)
+    return plan(wish, target, look, await services.jobs.open_on(target.ref), names=names)

@@ -7,12 +7,12 @@ from pydantic import Field
 from gateway.calls import Call
 from gateway.core.access import Permission
 from gateway.core.answer import Page, Reading
-from gateway.core.job import Job, Target
+from gateway.core.job import Ordered, Target
 from gateway.core.tenant import Tenant, TenantRow
 from gateway.core.tool import Effect, tool
 from gateway.core.wishes import TenantAction
 from gateway.tools.listing import holds, page
-from gateway.tools.parameters import After, Again, Limit, NamePart, Offset, TenantRef
+from gateway.tools.parameters import Limit, NamePart, Offset, TenantRef
 from gateway.tools.submitting import submit
 from gateway.views.inventory import resolve
 from gateway.views.tenants import TENANT_KIND, TENANTS, WHOLE_TENANT_KIND, tenant_view
@@ -29,11 +29,7 @@ async def list_tenants(
 ) -> Page[TenantRow]:
     """List tenants with state, URL and address."""
     view = await call.services.views.rows(TENANTS)
-    rows = [
-        row
-        for row in view.rows
-        if (running is None or bool(row.running) == running) and holds(name, row.name)
-    ]
+    rows = [row for row in view.rows if (running is None or bool(row.running) == running) and holds(name, row.name)]
     return page(rows, view, limit=limit, offset=offset)
 
 
@@ -50,13 +46,11 @@ async def tenant_action(
     *,
     id: TenantRef,
     action: Literal["poweron", "poweroff", "reset"],
-    after: After = None,
-    again: Again = False,
-) -> Job:
+) -> Ordered:
     """Switch a tenant on or off, or reset it, with all that runs in it. Answers its job; follow it with get_job."""
     row = await resolve(call.services.views, call.services.vergeos, TENANT_KIND, id)
     target = Target(kind="tenant", key=row.id, machine_key=None, name=row.name, uuid=row.uuid)
-    return await submit(call, "tenant_action", target, TenantAction(action=action), after=after, again=again)
+    return await submit(call, "tenant_action", target, TenantAction(action=action))
 
 
 TOOLS = (list_tenants, get_tenant, tenant_action)

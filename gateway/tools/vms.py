@@ -8,11 +8,11 @@ from gateway.calls import Call
 from gateway.core.access import Permission
 from gateway.core.answer import Page, Reading
 from gateway.core.errors import InvalidArgument
-from gateway.core.job import Job
+from gateway.core.job import Ordered
 from gateway.core.tool import Effect, tool
 from gateway.core.vm import RAM_STEP_MB, Vm, VmRow, VmStatus, round_up_ram_mb
 from gateway.core.wishes import ForceOff, PowerOff, PowerOn, Reset, Resize
-from gateway.tools.parameters import After, Again, Force, Grace, Limit, Offset, VmRef
+from gateway.tools.parameters import Force, Grace, Limit, Offset, VmRef
 from gateway.tools.submitting import resolve, submit, vm_target
 
 MOST_CORES = 1024
@@ -60,9 +60,9 @@ async def get_vm_status(call: Call, *, id: VmRef) -> Reading[VmStatus]:
 
 
 @tool("POST /vms/{id}/poweron", permission=Permission.OPERATE, effect=Effect.CHANGE)
-async def power_on_vm(call: Call, *, id: VmRef, after: After = None, again: Again = False) -> Job:
+async def power_on_vm(call: Call, *, id: VmRef) -> Ordered:
     """Start a VM and wait until it runs. Answers its job; follow it with get_job."""
-    return await submit(call, "power_on_vm", await vm_target(call, id), PowerOn(), after=after, again=again)
+    return await submit(call, "power_on_vm", await vm_target(call, id), PowerOn())
 
 
 @tool(
@@ -77,22 +77,20 @@ async def power_off_vm(
     id: VmRef,
     wait_timeout: Grace = 0,
     force_after_timeout: Force = None,
-    after: After = None,
-    again: Again = False,
-) -> Job:
+) -> Ordered:
     """Shut a VM down gracefully. Answers its job; follow it with get_job.
 
     The guest is asked once and has `wait_timeout` seconds; with `force_after_timeout` its power is then
     cut. With a wait of 0 nothing is forced and the VM is watched for 5 minutes.
     """
     wish = PowerOff(wait_seconds=wait_timeout, force=force_after_timeout if wait_timeout else False)
-    return await submit(call, "power_off_vm", await vm_target(call, id), wish, after=after, again=again)
+    return await submit(call, "power_off_vm", await vm_target(call, id), wish)
 
 
 @tool("POST /vms/{id}/forceoff", permission=Permission.FORCE, effect=Effect.DESTROY)
-async def force_off_vm(call: Call, *, id: VmRef, after: After = None, again: Again = False) -> Job:
+async def force_off_vm(call: Call, *, id: VmRef) -> Ordered:
     """Cut a VM's power at once, as if its plug were pulled; the guest may lose data. Prefer power_off_vm."""
-    return await submit(call, "force_off_vm", await vm_target(call, id), ForceOff(), after=after, again=again)
+    return await submit(call, "force_off_vm", await vm_target(call, id), ForceOff())
 
 
 @tool(
@@ -106,11 +104,9 @@ async def reset_vm(
     *,
     id: VmRef,
     hard: Annotated[bool, Field(description="reset the machine without asking the guest")] = False,
-    after: After = None,
-    again: Again = False,
-) -> Job:
+) -> Ordered:
     """Reboot a running VM: its guest is asked, or with `hard` the machine is reset. Answers its job."""
-    return await submit(call, "reset_vm", await vm_target(call, id), Reset(hard=hard), after=after, again=again)
+    return await submit(call, "reset_vm", await vm_target(call, id), Reset(hard=hard))
 
 
 @tool(
@@ -131,9 +127,7 @@ async def modify_vm(
     wait_timeout: Grace = 60,
     force_after_timeout: Force = False,
     restart: Annotated[bool, Field(description="a VM that ran runs again at the end")] = True,
-    after: After = None,
-    again: Again = False,
-) -> Job:
+) -> Ordered:
     """Change a VM's CPU cores or RAM. Answers its job; follow it with get_job.
 
     A running VM takes the change at its next power cycle; with `shutdown_if_running` it is stopped,
@@ -149,7 +143,7 @@ async def modify_vm(
         force=force_after_timeout,
         restart=restart,
     )
-    return await submit(call, "modify_vm", await vm_target(call, id), wish, after=after, again=again)
+    return await submit(call, "modify_vm", await vm_target(call, id), wish)
 
 
 TOOLS = (list_vms, get_vm, get_vm_status, power_on_vm, power_off_vm, force_off_vm, reset_vm, modify_vm)

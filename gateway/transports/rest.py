@@ -82,9 +82,9 @@ def _done(answer: Answer, body: bytes) -> web.Response:
     """Answer a call that is no plain read: 202 while the job that it made has not ended, with its address."""
     headers = {hdrs.CACHE_CONTROL: "no-store", **_freshness(answer)}
     job = answer.job if answer.tool.makes_job else None
-    if job is not None:
+    if job is not None and job.id is not None:
         headers[hdrs.LOCATION] = events.job_path(job.id)
-    status = 200 if job is None or job.state.final else 202
+    status = 202 if job is not None and job.open else 200
     return web.Response(body=body, status=status, headers=headers, content_type="application/json")
 
 

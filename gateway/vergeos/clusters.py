@@ -11,6 +11,15 @@ CLUSTER_FIELDS = "$key,name,enabled,status#status as status,status#state as stat
     f"status#{column} as {column}" for column in _TOTALS.split()
 )
 
+_KINDS = "machines vnets tenants nodes clusters"
+_STATES = "count online warn error"
+COUNT_FIELDS = ",".join(
+    (
+        *(f"{kind}_{state}" for kind in _KINDS.split() for state in _STATES.split()),
+        "alarms_count,alarms_warning,alarms_error",
+    )
+)
+
 
 async def list_clusters(client: VergeClient) -> list[ClusterStatus]:
     """Return every cluster with its totals; one request (VergeOS API notes 3.13)."""
@@ -19,7 +28,8 @@ async def list_clusters(client: VergeClient) -> list[ClusterStatus]:
 
 async def get_counts(client: VergeClient) -> Counts:
     """Return the platform's own counts; one small request (VergeOS API notes 3.19)."""
-    return counts(await client.only_row("dashboard"))
+    found = await client.rows("dashboard", fields=COUNT_FIELDS, limit=1)
+    return counts(found[0] if found else {})
 
 
 def cluster_status(row: Row) -> ClusterStatus:

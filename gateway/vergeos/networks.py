@@ -69,7 +69,7 @@ async def machines_on(client: VergeClient, network_key: NetworkKey) -> set[Machi
     """
     machines: set[MachineKey] = set()
     on_network = eq("vnet", network_key)
-    async for page in client.all_rows("machine_nics", fields="$key,machine", filter=on_network, sort="+$key"):
+    async for page in client.all_rows("machine_nics", fields="machine", filter=on_network, sort="+machine"):
         machines.update(MachineKey(key) for key in (number(row, "machine") for row in page) if key is not None)
     return machines
 

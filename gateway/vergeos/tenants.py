@@ -59,9 +59,7 @@ async def get_tenant(client: VergeClient, tenant_key: TenantKey) -> Tenant:
     of_tenant = eq("tenant", tenant_key)
     async with together() as group:
         row = group.create_task(_row(client, tenant_key))
-        nodes = group.create_task(
-            client.rows("tenant_nodes", fields=NODE_FIELDS, filter=of_tenant, sort="+nodeid")
-        )
+        nodes = group.create_task(client.rows("tenant_nodes", fields=NODE_FIELDS, filter=of_tenant, sort="+nodeid"))
         storage = group.create_task(client.rows("tenant_storage", fields=STORAGE_FIELDS, filter=of_tenant))
     return tenant(row.result(), nodes.result(), storage.result())
 
@@ -83,13 +81,14 @@ async def tenant_action(
 
 async def tenant_states(client: VergeClient, tenant_keys: Collection[TenantKey]) -> dict[TenantKey, TenantState]:
     """Return the power state of each tenant that VergeOS tells one of; one request per 200 tenants."""
-    wanted = sorted(set(tenant_keys))
+    tenants = set(tenant_keys)
+    wanted = sorted(tenants)
     states: dict[TenantKey, TenantState] = {}
     for start in range(0, len(wanted), TENANTS_A_REQUEST):
         part = any_of(*(eq("tenant", key) for key in wanted[start : start + TENANTS_A_REQUEST]))
         found = await client.rows("tenant_status", fields=STATE_FIELDS, filter=part)
-        known = (tenant_state(row) for row in found)
-        states.update((state.tenant, state) for state in known if state is not None and state.tenant in wanted)
+        known = [state for state in map(tenant_state, found) if state is not None]
+        states.update((state.tenant, state) for state in known if state.tenant in tenants)
     return states
 
 

@@ -64,4 +64,6 @@ async def patch_tenant_power(views: Views, tenant_key: int, running: bool, statu
 
 async def _patched(views: Views, tenant_key: int, members: dict[str, Any]) -> dict[str, int]:
     key = TenantKey(tenant_key)
-    return await views.patch(TENANTS, key, members, drop=[declare(key).name for declare in (tenant_row_view, tenant_view)])
+    return await views.patch(
+        TENANTS, key, members, drop=[declare(key).name for declare in (tenant_row_view, tenant_view)]
+    )

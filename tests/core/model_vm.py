@@ -202,7 +202,7 @@ class World:
     def request(self, action, params):
         """Send one act; raise what became of it."""
         begun = self.now
-        if self.unseen(begun) and self.rng.random() < 0.5 or self.rng.random() < self.is_.unreachable:
+        if (self.unseen(begun) and self.rng.random() < 0.5) or self.rng.random() < self.is_.unreachable:
             self.sent.append(Sent(begun, action, "unreachable"))
             raise Unreachable
         if self.unseen(begun) or self.rng.random() < self.is_.loses:

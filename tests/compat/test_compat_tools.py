@@ -1,0 +1,53 @@
+"""Every tool of the predecessor is there, under its name, and takes its parameters by name and type."""
+
+import jsonschema
+import pytest
+
+from gateway.tools import CATALOG
+from tests.compat.promises import TOOLS
+
+EACH = pytest.mark.parametrize("promise", TOOLS, ids=lambda promise: promise.name)
+
+
+def refusal(tool, arguments):
+    """Return why the published schema refuses these arguments, None where it takes them; the tool must agree."""
+    tool.parse(arguments)
+    return next((error.message for error in jsonschema.Draft202012Validator(tool.input_schema).iter_errors(arguments)), None)
+
+
+@EACH
+def test_its_smallest_call_is_still_enough(promise):
+    tool = CATALOG[promise.name]
+    assert set(tool.input_schema.get("required", [])) <= set(promise.required)
+    if promise.name != "modify_vm":  # it needs something to modify, then as now
+        assert refusal(tool, promise.least) is None
+
+
+@EACH
+def test_its_fullest_call_is_still_taken(promise):
+    assert refusal(CATALOG[promise.name], promise.most) is None
+
+
+@EACH
+def test_each_published_value_of_each_parameter_is_still_taken(promise):
+    tool = CATALOG[promise.name]
+    refused = {
+        (name, value): why
+        for name, values in promise.parameters.items()
+        for value in values
+        if (why := refusal(tool, promise.most | {name: value})) is not None
+    }
+    assert refused == {}
+
+
+def test_a_wait_longer_than_the_predecessor_s_five_minutes_is_taken_too():
+    for name in ("power_off_vm", "modify_vm"):
+        assert refusal(CATALOG[name], {"id": 34, "wait_timeout": 3600}) is None
+
+
+async def test_get_tools_lists_them_all_by_the_published_members(gateway):
+    listed = (await gateway.get("/tools")).body["tools"]
+    assert {promise.name for promise in TOOLS} <= {tool["name"] for tool in listed}
+    for tool in listed:
+        assert tool["description"]
+        assert tool["inputSchema"]["type"] == "object"
