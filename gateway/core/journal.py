@@ -1,27 +1,15 @@
 """The shapes of what VergeOS tells of events: lines of its log, and alarms."""
 
 import re
-from enum import StrEnum
-from typing import Final
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.core.errors import InvalidArgument
 
+Level = Literal["critical", "error", "warning", "message", "audit", "summary", "debug"]
 _SPAN: Final = re.compile(r"([0-9]{1,10})([smhdw]?)", re.ASCII)
 _UNIT_SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
-
-
-class Level(StrEnum):
-    """How grave VergeOS takes a line or an alarm to be; `audit` and `summary` are kinds of their own."""
-
-    CRITICAL = "critical"
-    ERROR = "error"
-    WARNING = "warning"
-    MESSAGE = "message"
-    AUDIT = "audit"
-    SUMMARY = "summary"
-    DEBUG = "debug"
 
 
 class _Shape(BaseModel):

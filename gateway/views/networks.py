@@ -5,10 +5,8 @@ from typing import Any
 from gateway.core.ids import NetworkKey
 from gateway.core.network import Network, NetworkLook, NetworkRow
 from gateway.core.text import NAME_LIMIT, clean
-from gateway.core.vm import VmRow
 from gateway.vergeos.client import VergeClient
-from gateway.vergeos.networks import find_networks, get_network, list_networks, machines_on
-from gateway.vergeos.together import together
+from gateway.vergeos.networks import find_networks, get_network, list_networks
 from gateway.views.declared import LIST_SECONDS, SINGLE_SECONDS, View
 from gateway.views.inventory import Kind
 from gateway.views.views import Views
@@ -35,14 +33,6 @@ def network_view(network_key: NetworkKey) -> View[Network]:
 
 
 NETWORK_KIND: Kind[NetworkRow] = Kind("network", NETWORKS, network_view, find_networks)
-
-
-async def running_vms_on(views: Views, vergeos: VergeClient, network_key: NetworkKey) -> list[VmRow]:
-    """Return the VMs that run and have a NIC on a network, by name; one request, two where no list is known."""
-    async with together() as group:
-        machines = group.create_task(machines_on(vergeos, network_key))
-        vms = group.create_task(views.vms())
-    return [vm for vm in vms.result().rows if vm.running and vm.machine_id in machines.result()]
 
 
 async def patch_network(views: Views, look: NetworkLook) -> dict[str, int]:

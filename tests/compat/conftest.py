@@ -2,20 +2,42 @@
 
 import pytest
 
-from gateway.simulator import Simulator, SimulatorSettings
-from tests.conftest import fast_settings
-from tests.journeys.inprocess import house
+from tests.compat.standing import gateway_on
 
 
 @pytest.fixture
-async def sim():
-    """A simulated VergeOS of 20 VMs, fifty times as fast as a real one: `web-1` is VM 34, `test-vm` is off."""
-    async with Simulator(SimulatorSettings(vms=20, seed=7, time_scale=50.0)) as simulator:
-        yield simulator
-
-
-@pytest.fixture
-async def gateway(sim, redis_url):
-    """A served gateway with a worker beside it."""
-    async with house(sim, fast_settings(sim.url, redis_url, engine_speed=20.0)) as served:
+async def gateway(redis_url):
+    """A served gateway of this test alone; modules that only read share one."""
+    async with gateway_on(redis_url) as served:
         yield served
+
+
+@pytest.fixture
+def sim(gateway):
+    """The VergeOS behind the gateway."""
+    return gateway.sim
+
+
+@pytest.fixture
+def tool(gateway):
+    """Call a tool as the predecessor's clients do, `await tool("get_vm", id=34)`; return what stands under `result`."""
+
+    async def call(name, **arguments):
+        answered = await gateway.call("POST", f"/tools/{name}", arguments)
+        assert 200 <= answered.status < 300, answered.text
+        assert list(answered.body) == ["result"]
+        return answered.body["result"]
+
+    return call
+
+
+@pytest.fixture
+def done(gateway):
+    """Return a job's record once it has completed."""
+
+    async def completed(job):
+        ended = await gateway.ended(job["id"])
+        assert ended["state"] == "completed", ended
+        return ended
+
+    return completed

@@ -235,6 +235,8 @@ def a_completed_job_has_what_it_wished(it):
     elif wish.kind != "resize":
         assert seen.running
         assert it.job.result["changed"] or seen.status == "running"
+        if it.job.result.get("confirmed"):
+            assert seen.started_at >= it.job.act("reset").intended_at, "took an earlier start for its own"
     elif wish.may_stop and it.job.before.running and wish.restart and not it.world.stopped_by_others:
         assert it.world.vm.in_force == it.sizes, "the new size does not count yet"
     if wish.kind == "resize":

@@ -163,3 +163,22 @@ async def test_while_vergeos_is_down_a_cold_list_is_an_error_and_a_known_one_an_
     await call("list_networks")
     sim.down = True
     assert (await call("list_networks")).value.total == len(rows(sim))
+
+
+@pytest.mark.parametrize("action", ["poweroff", "reset"])
+async def test_a_dry_run_names_the_running_vms_that_would_be_cut_off_and_does_nothing(call, sim, services, action):
+    key = key_of(sim, "Internal")
+    on_it = {nic["machine"] for nic in sim.world.db["machine_nics"] if nic.get("vnet") == key}
+    vms = [row for row in sim.world.db["vms"] if row["machine"] in on_it and not row.get("is_snapshot")]
+    planned = (await call("network_action", id="Internal", action=action, dry_run=True)).as_python()
+    names = sorted(row["name"] for row in vms if running(sim, row))
+    assert names
+    assert any(warning.endswith(": " + ", ".join(names)) for warning in planned["plan"]["warnings"])
+    assert sim.requests == {"GET vnets": 2, "GET machine_nics": 1, "GET vms": 1}
+    assert not sim.actions
+    assert not await services.jobs.open()
+
+
+async def test_a_dry_run_refuses_what_the_call_would(call, sim):
+    with pytest.raises(CoreNetwork):
+        await call("network_action", id="Core", action="poweroff", dry_run=True)

@@ -4,7 +4,6 @@ import pytest
 
 from gateway.core.answer import Source
 from gateway.vergeos import networks, tenants
-from gateway.vergeos.client import VergeClient
 from gateway.views.inventory import resolve
 from gateway.views.networks import (
     NETWORK_KIND,
@@ -12,7 +11,6 @@ from gateway.views.networks import (
     network_view,
     patch_network,
     patch_network_power,
-    running_vms_on,
 )
 from gateway.views.tenants import (
     TENANT_KIND,
@@ -94,15 +92,3 @@ async def test_a_known_object_is_found_while_vergeos_is_down(replica, vergeos, s
     for ref in (key, str(key), name, f"name:{name}"):
         assert (await resolve(views, vergeos, kind, ref)).id == key
     assert (await views.rows(kind.listing)).source is Source.STALE
-
-
-async def test_the_running_vms_on_a_network_cost_one_request_more_than_the_list(replica, vergeos: VergeClient, sim):
-    views = await replica()
-    key = key_of(sim, "vnets", "Internal")
-    on_it = {nic["machine"] for nic in sim.world.db["machine_nics"] if nic.get("vnet") == key}
-    meant = {row["$key"] for row in sim.world.db["vms"] if row["machine"] in on_it and sim.vm(row["$key"]).running}
-    assert meant
-    assert {vm.id for vm in await running_vms_on(views, vergeos, key)} == meant
-    assert sim.requests == {"GET machine_nics": 1, "GET vms": 1}
-    await running_vms_on(views, vergeos, key)
-    assert sim.requests == {"GET machine_nics": 2, "GET vms": 1}
