@@ -11,7 +11,7 @@ from gateway.core.access import Caller
 from gateway.core.answer import Page, Reading, Source
 from gateway.core.errors import StoreError
 from gateway.core.job import Job, JobView, Plan
-from gateway.core.tool import Order, Tool
+from gateway.core.tool import Arguments, Listing, Order, Tool
 from gateway.services import Services
 from gateway.telemetry import logs
 
@@ -49,12 +49,16 @@ class Call:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a call brought: the value as callers see it, and how fresh it is (None where that says nothing)."""
+    """What a call brought: the value as callers see it, and how fresh it is (None where that says nothing).
+
+    `arguments` are those of the call, validated.
+    """
 
     tool: Tool
     value: Any
     as_of: float | None = None
     source: Source | None = None
+    arguments: Arguments | None = None
 
     @property
     def job(self) -> JobView | None:
@@ -83,13 +87,17 @@ async def run(tool: Tool, raw: Mapping[str, Any], call: Call) -> Answer:
         tool.require(call.caller)
         arguments = tool.parse(raw)
         tool.require(call.caller, arguments)
-        given = {name: getattr(arguments, name) for name in type(arguments).model_fields}
         if isinstance(arguments, Order):
             call = replace(call, order=arguments)
-            given = {name: value for name, value in given.items() if name not in Order.model_fields}
-        answer = await _answer(tool, await tool.run(call, **given), call)
+        answer = await _answer(tool, await tool.run(call, **_own(arguments)), call)
         outcome.ok()
-        return answer
+        return replace(answer, arguments=arguments)
+
+
+def _own(arguments: Arguments) -> dict[str, Any]:
+    """Return the tool's own arguments, without those that its kind of answer brings."""
+    shared = {name for base in (Order, Listing) if isinstance(arguments, base) for name in base.model_fields}
+    return {name: getattr(arguments, name) for name in type(arguments).model_fields if name not in shared}
 
 
 async def _followed(job: Job, call: Call) -> JobView:

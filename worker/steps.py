@@ -47,6 +47,7 @@ from worker import acts
 
 AT_ONCE_SECONDS = 0.05  # until a step that was interrupted is tried again
 QUEUED_SECONDS = 5.0  # how often a job looks whether its turn has come, should its wake be lost
+MOST_LOOKS = 12  # of one step at the object
 REFUSALS = (VergeOSInvalid, VergeOSConflict, VergeOSForbidden, VergeOSNotFound)
 ENDINGS = {Done: JobState.COMPLETED, Fail: JobState.FAILED, Stopped: JobState.CANCELLED}
 
@@ -94,6 +95,7 @@ class StepRun:
         self._held = held
         self._ends_at = time.monotonic() + self._times.step
         self._seen: Seen | None = None
+        self._looks = 0
 
     async def advance(self) -> float | None:
         """Decide and act until the job waits or ends; return the seconds until it wants to be run again."""
@@ -168,7 +170,12 @@ class StepRun:
         await self._look(job, Look())
 
     async def _live(self, job: Job, step: Step) -> bool:
-        """Look live where the step asks for it, or acts or fails on less; return whether that was done."""
+        """Look live where the step asks for it, or acts or fails on less; return whether that was done.
+
+        No decider asks for more than a few looks; one that did would spend the budget of all.
+        """
+        if self._looks >= MOST_LOOKS:
+            raise RuntimeError(f"{job.wish.kind} asks for ever: {step}")
         if isinstance(step, Look):
             await self._look(job, step)
             return True
@@ -179,6 +186,7 @@ class StepRun:
         return False
 
     async def _look(self, job: Job, wanted: Look) -> None:
+        self._looks += 1
         seen = await acts.look(self._services, job, wanted)
         await self._services.watching.saw()
         self._seen = seen

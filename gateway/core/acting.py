@@ -33,7 +33,7 @@ def unsettled(act: Act, seen: Seen | None, now: Moment, times: EngineTimes) -> S
     if now.at < over_at:
         return Wait(Phase.ASKED, f"no answer to '{act.action}' yet; looking whether it happened", over_at)
     by_log = act.action == "poweroff"  # a guest that ignores it leaves no other trace
-    if seen is None or seen.vm is None or seen.at < over_at or (by_log and seen.asked_in_log is None):
+    if seen is None or not seen.live or seen.at < over_at or (by_log and seen.asked_in_log is None):
         return Look(log=by_log)
     return None
 

@@ -1,5 +1,7 @@
 """The shapes of nodes, clusters, storage tiers and NAS volumes, and of the platform's own counts."""
 
+from typing import ClassVar
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.core.ids import MachineKey, NodeKey
@@ -11,6 +13,8 @@ class _Shape(BaseModel):
 
 class NodeRow(_Shape):
     """One node in a list. Its texts are cleaned; the figures of its load are None while it is off."""
+
+    columns: ClassVar[tuple[str, ...]] = ("id", "name", "status", "maintenance", "cpu_used_percent", "ram_used_percent")
 
     id: NodeKey
     name: str
@@ -80,6 +84,8 @@ class NodeStats(_Shape):
 class ClusterStatus(_Shape):
     """One cluster with its totals; `used` is what was given to running machines, of what is online."""
 
+    columns: ClassVar[tuple[str, ...]] = ("id", "name", "status", "state", "nodes_online", "machines_running")
+
     id: int
     name: str
     status: str
@@ -132,6 +138,8 @@ class Tier(_Shape):
 
 class Volume(_Shape):
     """One NAS volume (no VM's drive and no storage tier); its id is a text."""
+
+    columns: ClassVar[tuple[str, ...]] = ("id", "name", "nas", "mount_status", "size_gb", "used_gb")
 
     id: str
     name: str

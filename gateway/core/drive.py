@@ -1,7 +1,7 @@
 """The shapes of a VM's drives."""
 
 import math
-from typing import Final, Literal
+from typing import ClassVar, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -39,6 +39,8 @@ class _Shape(BaseModel):
 
 class DriveRow(_Shape):
     """One drive of a VM. Its texts are cleaned."""
+
+    columns: ClassVar[tuple[str, ...]] = ("id", "name", "size_gb", "used_gb", "interface", "tier")
 
     id: int
     name: str

@@ -24,7 +24,7 @@ def add_drive(job: Job, seen: Seen | None, now: Moment, times: EngineTimes) -> S
         params |= {"interface": wish.interface, "tier": wish.tier}
         return Ask("create_drive", Phase.CHANGING, "creating the drive", params=params)
     if act.answered_at is None:
-        return _unanswered_drive(act, seen, now, times)
+        return _unanswered_drive(job, act, seen, now, times)
     part = Part("drive", act.made)
     if seen is None or seen.vm is None or not seen.sought:
         return acting.refusal(act, seen) or Look(part=part)
@@ -42,7 +42,7 @@ def add_drive(job: Job, seen: Seen | None, now: Moment, times: EngineTimes) -> S
     return _plug(job, drive, part, seen, now, times)
 
 
-def _unanswered_drive(act: Act, seen: Seen | None, now: Moment, times: EngineTimes) -> Step:
+def _unanswered_drive(job: Job, act: Act, seen: Seen | None, now: Moment, times: EngineTimes) -> Step:
     late = acting.unsettled(act, seen, now, times)
     if isinstance(late, Look) or (late is None and seen is not None and not seen.sought):
         return Look(part=Part("drive"))
@@ -50,6 +50,8 @@ def _unanswered_drive(act: Act, seen: Seen | None, now: Moment, times: EngineTim
         return late
     if seen is not None and seen.part is not None:
         return Confirm(act.label)
+    if job.cancel is not None:
+        return Stopped("cancelled; no drive was created")
     return Ask("create_drive", Phase.CHANGING, "creating the drive", params=act.params)
 
 
@@ -93,10 +95,10 @@ def resize_drive(job: Job, seen: Seen | None, now: Moment, times: EngineTimes) -
     drive = cast("DriveLook | None", seen.part)
     if drive is None or drive.machine != job.target.machine_key:
         return Fail("target_gone", f"{job.target.name} has no drive {wish.drive_key}", "See get_vm_drives.")
-    return _resized(act, drive, wish) or acting.refusal(cast("Act", act), seen) or _too_late(drive)
+    return _resized(job, act, drive, wish) or acting.refusal(cast("Act", act), seen) or _too_late(drive)
 
 
-def _resized(act: Act | None, drive: DriveLook, wish: ResizeDrive) -> Step | None:
+def _resized(job: Job, act: Act | None, drive: DriveLook, wish: ResizeDrive) -> Step | None:
     """Return the end where the size fits or cannot, or the request where it was not sent or surely lost."""
     old = drive.size_bytes or 0
     if old == wish.size_bytes:
@@ -105,6 +107,8 @@ def _resized(act: Act | None, drive: DriveLook, wish: ResizeDrive) -> Step | Non
     if act is None and old > wish.size_bytes:
         sizes = f"{old / GB_BYTES:g} GB, not less than {wish.size_bytes / GB_BYTES:g} GB"
         return Fail("not_larger", f"drive {drive.key} has {sizes}; drives only grow", "Ask for a larger size.")
+    if act is not None and act.answered_at is None and job.cancel is not None:
+        return Stopped(f"cancelled; drive {drive.key} keeps its size")
     if act is None or act.answered_at is None:
         params = {"drive_key": wish.drive_key, "size_bytes": wish.size_bytes}
         return Ask("resize_drive", Phase.CHANGING, "enlarging the drive", params=params)

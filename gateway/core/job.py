@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -259,6 +259,8 @@ class TargetView(_Frozen):
 
 class JobView(_Frozen):
     """A job as callers see it; members that say nothing are left out. Times are Unix seconds."""
+
+    columns: ClassVar[tuple[str, ...]] = ("id", "tool", "target", "state", "phase", "detail")
 
     id: str | None = Field(None, description="follow it with get_job")
     tool: str

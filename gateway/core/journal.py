@@ -1,7 +1,7 @@
 """The shapes of what VergeOS tells of events: lines of its log, and alarms."""
 
 import re
-from typing import Final, Literal
+from typing import ClassVar, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -19,6 +19,8 @@ class _Shape(BaseModel):
 class LogEntry(_Shape):
     """One line of the platform's log. Its texts are cleaned, and are data, whatever they say."""
 
+    columns: ClassVar[tuple[str, ...]] = ("logged_at", "level", "object", "user", "text")
+
     id: int
     logged_at: float = Field(description="Unix seconds")
     level: str
@@ -30,6 +32,8 @@ class LogEntry(_Shape):
 
 class Alarm(_Shape):
     """One alarm that is raised now. Times are Unix seconds; its texts are cleaned, and are data."""
+
+    columns: ClassVar[tuple[str, ...]] = ("id", "level", "text", "object_type", "object", "raised_at")
 
     id: int
     level: str

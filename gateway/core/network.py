@@ -1,6 +1,6 @@
 """The shapes of virtual networks."""
 
-from typing import Final
+from typing import ClassVar, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,6 +20,8 @@ class _Shape(BaseModel):
 
 class NetworkRow(_Shape):
     """One network in a list. Its texts are cleaned."""
+
+    columns: ClassVar[tuple[str, ...]] = ("id", "name", "type", "status", "network", "need_fw_apply")
 
     id: NetworkKey
     name: str

@@ -1,5 +1,7 @@
 """The shapes of a VM's network interfaces."""
 
+from typing import ClassVar
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -9,6 +11,8 @@ class _Shape(BaseModel):
 
 class NicRow(_Shape):
     """One network interface of a VM. Its texts are cleaned; bytes are counted since its start."""
+
+    columns: ClassVar[tuple[str, ...]] = ("id", "name", "mac_address", "ip_address", "network", "guest_addresses")
 
     id: int
     name: str

@@ -17,6 +17,7 @@ from gateway.core.wishes import (
     Reset,
     Resize,
     RestoreSnapshot,
+    TenantAction,
 )
 
 
@@ -28,6 +29,8 @@ def plan(wish: AnyWish, target: Target, look: Live, open_jobs: Sequence[Job], *,
     current: dict[str, Any] = {"running": look.running, "status": look.status}
     if isinstance(look, VmLook):
         current |= {"cpu_cores": look.cpu_cores, "ram_mb": look.ram_mb}
+    if isinstance(look, NetworkLook):
+        current |= {"need_fw_apply": look.need_fw_apply}
     warnings = [*WARNINGS.get(wish.kind, _nothing)(wish, look), *_hanging_on(wish, names)]
     if open_jobs:
         warnings.append(f"job {open_jobs[0].id} ({open_jobs[0].tool}) goes first")
@@ -95,6 +98,13 @@ def _add_drive(wish: AnyWish, look: Live) -> list[str]:
     return [] if plugged or not vm.running else ["cannot be attached while it runs; is at the next power cycle"]
 
 
+def _create_snapshot(wish: AnyWish, look: Live) -> list[str]:
+    agent = cast("VmLook", look).guest_agent
+    return (
+        ["has no guest agent to quiesce: it is refused"] if cast("CreateSnapshot", wish).quiesce and not agent else []
+    )
+
+
 def _restore(wish: AnyWish, look: Live) -> list[str]:
     told = ["all changes since the snapshot are lost"]
     if look.running:
@@ -107,6 +117,18 @@ def _network(wish: AnyWish, look: Live) -> list[str]:
     network, action = cast("NetworkLook", look), cast("NetworkAction", wish).action
     if action == "apply":
         return [] if network.need_fw_apply else ["no rules are pending"]
+    return _switched(action, look)
+
+
+def _tenant(wish: AnyWish, look: Live) -> list[str]:
+    action = cast("TenantAction", wish).action
+    stops = look.running and action in {"poweroff", "reset"}
+    return ["all that runs in it stops"] if stops else _switched(action, look)
+
+
+def _switched(action: str, look: Live) -> list[str]:
+    if action == "reset":
+        return [] if look.running else ["is off, there is nothing to reset"]
     return [f"is {'running' if look.running else 'off'} already"] if look.running == (action == "poweron") else []
 
 
@@ -114,7 +136,7 @@ def _hanging_on(wish: AnyWish, names: Sequence[str]) -> list[str]:
     if not names or not isinstance(wish, NetworkAction) or wish.action not in {"poweroff", "reset"}:
         return []
     shown = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
-    return [f"{len(names)} running VMs lose this network: {shown}"]
+    return [f"running VMs that lose this network ({len(names)}): {shown}"]
 
 
 WARNINGS: Mapping[str, Callable[[AnyWish, Live], list[str]]] = {
@@ -124,7 +146,9 @@ WARNINGS: Mapping[str, Callable[[AnyWish, Live], list[str]]] = {
     "reset": _reset,
     "resize": _resize,
     "add_drive": _add_drive,
+    "create_snapshot": _create_snapshot,
     "restore_snapshot": _restore,
     "network_action": _network,
+    "tenant_action": _tenant,
     "delete_snapshot": lambda _wish, _look: ["cannot be undone"],
 }

@@ -1,5 +1,7 @@
 """The shapes of a VM's snapshots."""
 
+from typing import ClassVar
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.core.ids import MachineKey, VmKey
@@ -11,6 +13,8 @@ class _Shape(BaseModel):
 
 class SnapshotRow(_Shape):
     """One VM snapshot. Times are Unix seconds; no `expires_at` means that it is kept for ever."""
+
+    columns: ClassVar[tuple[str, ...]] = ("id", "name", "vm", "created_at", "expires_at", "quiesced")
 
     id: int
     name: str

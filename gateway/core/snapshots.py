@@ -9,7 +9,6 @@ from gateway.core.job import (
     Confirm,
     Done,
     Fail,
-    Inquire,
     Job,
     Look,
     Moment,
@@ -40,7 +39,8 @@ def create_snapshot(job: Job, seen: Seen | None, now: Moment, times: EngineTimes
     if act.answered_at is None:
         late = acting.unsettled(act, seen, now, times)
         if late is None and seen is not None and seen.sought:
-            return Confirm(act.label) if seen.part is not None else ask
+            again = ask if job.cancel is None else Stopped("cancelled; no snapshot was taken")
+            return Confirm(act.label) if seen.part is not None else again
         return Look(part=Part("snapshot")) if late is None or isinstance(late, Look) else late
     if seen is None or not seen.sought:
         return acting.refusal(act, seen) or Look(part=Part("snapshot", act.made))
@@ -74,6 +74,8 @@ def delete_snapshot(job: Job, seen: Seen | None, now: Moment, times: EngineTimes
         return Done(f"snapshot {key} is deleted" if act else f"snapshot {key} was gone", {"changed": act is not None})
     if snapshot.machine != job.target.machine_key:
         return _not_of_this_vm(job, key)
+    if act is not None and act.answered_at is None and job.cancel is not None:
+        return Stopped(f"cancelled; snapshot {key} is still there")
     if act is None or act.answered_at is None:
         return Ask("delete_snapshot", Phase.CHANGING, "deleting the snapshot", params={"snapshot_key": key})
     left = (act.patient_at or act.answered_at) + times.stop_within - now.patient
@@ -100,25 +102,34 @@ def restore_snapshot(job: Job, seen: Seen | None, now: Moment, times: EngineTime
     if job.cancel is not None and job.acts:
         return Undo("cancelled", "cancelled", "")
     step = _before_restore(job, seen, now, times)
-    return Undo(step.code, step.detail, step.next_step) if isinstance(step, Fail) and job.acts else step
+    if isinstance(step, Fail) and job.acts:
+        return Undo(step.code, f"{step.detail}; nothing was restored", step.next_step)
+    return step
 
 
 def _before_restore(job: Job, seen: Seen | None, now: Moment, times: EngineTimes) -> Step:
+    """Bring the VM down where that is allowed, then restore; no shutdown of ours may land after that."""
     wish = cast("RestoreSnapshot", job.wish)
-    part = Part("snapshot", wish.snapshot_key)
-    if not job.acts or (seen is not None and not seen.running):
+    down = seen is not None and acting.off(seen)
+    if not job.acts or down:
         if seen is None or seen.vm is None or not seen.sought:
-            return Look(part=part)
+            return Look(part=Part("snapshot", wish.snapshot_key))
         refused = _unfit(job, cast("SnapshotLook | None", seen.part), wish)
         if refused is not None:
             return refused
-    if seen is not None and not seen.running:
-        snapshot = cast("SnapshotLook", seen.part)
-        params = {"snapshot_vm": snapshot.vm_key, "snapshot_key": snapshot.key}
-        return Ask("restore", Phase.CHANGING, "restoring the snapshot", params=params)
+        first = acting.under_way(job, seen, now, times)
+        if first is not None:
+            return first
+        if down:
+            return acting.still_landing(job, now, times) or _restore(cast("SnapshotLook", seen.part))
     if not wish.may_stop:
         return Fail("still_running", f"{job.target.name} runs", "Power it off first, or call with shutdown_if_running.")
-    return acting.poweroff(job, "stop", seen, now, times) or _grace(job, wish, seen, now, times)
+    return acting.bring_down(job, seen, now, times, soft="stop", hard="stop_hard", phase=Phase.STOPPING)
+
+
+def _restore(snapshot: SnapshotLook) -> Ask:
+    params = {"snapshot_vm": snapshot.vm_key, "snapshot_key": snapshot.key}
+    return Ask("restore", Phase.CHANGING, "restoring the snapshot", params=params)
 
 
 def _unfit(job: Job, snapshot: SnapshotLook | None, wish: RestoreSnapshot) -> Fail | None:
@@ -133,29 +144,6 @@ def _unfit(job: Job, snapshot: SnapshotLook | None, wish: RestoreSnapshot) -> Fa
     return None
 
 
-def _grace(job: Job, wish: RestoreSnapshot, seen: Seen | None, now: Moment, times: EngineTimes) -> Step:
-    if job.act("stop_hard") is not None:
-        return acting.kill(job, "stop_hard", seen, now, times)
-    asked = cast("Act", job.act("stop"))
-    left = (asked.patient_at or asked.intended_at) + wish.wait_seconds - now.patient
-    if left > 0:
-        grace = f"waiting up to {wish.wait_seconds:g} s for the guest to shut down"
-        return Wait(Phase.STOPPING, grace, now.at + left, wake_when="off")
-    force = acting.may_force(job, wish.force, wish.wait_seconds)
-    if isinstance(force, Inquire):
-        asking = job.question is not None and job.question.about == force.about
-        return Wait(Phase.STOPPING, force.text, job.question.expires_at, "off") if asking and job.question else force
-    if force:
-        return acting.kill(job, "stop_hard", seen, now, times)
-    if seen is None:
-        return Look()
-    return Fail(
-        "still_running",
-        f"{job.target.name} did not shut down within {wish.wait_seconds:g} s and was not forced; nothing was restored",
-        "Call again with a longer wait_timeout or with force_after_timeout=true.",
-    )
-
-
 def _after_restore(job: Job, act: Act, seen: Seen | None, now: Moment, times: EngineTimes) -> Step:
     """Wait until the VM can be read again, then start it if it ran before."""
     key = cast("RestoreSnapshot", job.wish).snapshot_key
@@ -168,12 +156,8 @@ def _after_restore(job: Job, act: Act, seen: Seen | None, now: Moment, times: En
         )
     if act.refused is not None:
         return Undo("refused", f"VergeOS refused the restore: {act.refused}", "Mend what VergeOS names and call again.")
-    left = (act.patient_at or act.answered_at) + times.start_within - now.patient
     if job.act("start_again") is None and (seen is None or seen.vm is None):
-        if seen is not None and seen.gone and left <= 0:
-            return Fail("left_off", f"{job.target.name} cannot be read since its restore", "Look at it in VergeOS.")
-        soon = Wait(Phase.CHANGING, "waiting until the restored VM can be read", now.at + times.watch_fast)
-        return soon if seen is not None and seen.gone else Look()
+        return _unreadable(job, act, now, times) if seen is not None and seen.gone else Look()
     again = _run_again(job, seen, now, times)
     runs = job.before is not None and job.before.running
     done = Done(
@@ -182,21 +166,34 @@ def _after_restore(job: Job, act: Act, seen: Seen | None, now: Moment, times: En
     return again or done
 
 
+def _unreadable(job: Job, act: Act, now: Moment, times: EngineTimes) -> Step:
+    """Wait for a VM that cannot be read while it is restored; only when it can, its state is known."""
+    if acting.waited(act, now) >= times.start_within:
+        return Fail("left_off", f"{job.target.name} cannot be read since its restore", "Look at it in VergeOS.")
+    return Wait(Phase.CHANGING, "waiting until the restored VM can be read", now.at + times.watch_fast)
+
+
 def _run_again(job: Job, seen: Seen | None, now: Moment, times: EngineTimes) -> Step | None:
     """Start a VM that ran before, and wait for a shutdown that was asked for; None once all is as it was."""
     if job.before is None or not job.before.running:
         return None
+    restore = job.act("restore")
     if seen is None:
         return Look()
+    if seen.gone and restore is not None:
+        return _unreadable(job, restore, now, times)
     if not seen.running or job.act("start_again") is not None:
         step = acting.poweron(job, "start_again", seen, now, times, mends=True)
         if isinstance(step, Fail):
             return Fail("left_off", f"{job.target.name} IS NOT RUNNING: {step.detail}", step.next_step, explain=True)
         return step
-    stop = job.act("stop")
-    if stop is None or stop.refused is not None:
-        return None
-    left = (stop.patient_at or stop.intended_at) + times.watch_unforced - now.patient
+    return None if restore is not None else _late_shutdown(job, now, times)
+
+
+def _late_shutdown(job: Job, now: Moment, times: EngineTimes) -> Wait | None:
+    """Watch a VM that still runs for as long as a request of ours may fell it."""
+    felling = [act for act in job.acts if act.label in {"stop", "stop_hard"} and act.refused is None]
+    left = times.watch_unforced - min((acting.waited(act, now) for act in felling), default=times.watch_unforced)
     words = "watching so that a late shutdown does not leave the VM off"
     return Wait(Phase.UNDOING, words, now.at + left, wake_when="off") if left > 0 else None
 

@@ -1,6 +1,6 @@
 """Networks and tenants: on, off, started anew, rules applied; what is wanted, what is seen, so what is next."""
 
-from typing import cast
+from typing import Literal, cast
 
 from gateway.core import acting
 from gateway.core.job import Act, Ask, Confirm, Done, Fail, Job, Look, Moment, Phase, Seen, Step, Stopped, Wait
@@ -21,30 +21,50 @@ def tenant_action(job: Job, seen: Seen | None, now: Moment, times: EngineTimes) 
 
 def _switch(job: Job, action: str, seen: Seen | None, now: Moment, times: EngineTimes) -> Step:
     act = job.act(action)
-    if act is not None and job.cancel is not None and act.answered_at is not None:
-        return Stopped(f"cancelled; '{action}' had been sent and takes its course")
+    if act is not None and job.cancel is not None:
+        return _cancelled(act)
     if action == "poweron":
-        if act is None and seen is not None and seen.running:
-            return acting.already("was running already", seen)
-        step = acting.poweron(job, "poweron", seen, now, times)
-        return Done("runs", {"running": True, "changed": True}) if step is None else step
+        return _power_on(job, act, seen, now, times)
     return _power_off(job, act, seen, now, times) if action == "poweroff" else _reset(job, act, seen, now, times)
 
 
+def _cancelled(act: Act) -> Stopped:
+    sent = "may have been sent" if act.answered_at is None else "had been sent"
+    return Stopped(f"cancelled; '{act.action}' {sent} and takes its course")
+
+
+def _power_on(job: Job, act: Act | None, seen: Seen | None, now: Moment, times: EngineTimes) -> Step:
+    if act is None and seen is not None and seen.running:
+        if seen.status == "stopping":
+            return _wait_for_other(job, "stopping", now, times)
+        return acting.already("was running already", seen)
+    step = acting.poweron(job, "poweron", seen, now, times)
+    return Done("runs", {"running": True, "changed": True}) if step is None else step
+
+
+def _wait_for_other(job: Job, doing: Literal["starting", "stopping"], now: Moment, times: EngineTimes) -> Step:
+    """Somebody else is starting or stopping it: what is asked now would be refused."""
+    end = job.created_at + times.start_within
+    if now.at >= end:
+        return Fail(f"still_{doing}", f"{job.target.name} hangs in '{doing}'", "Look at it in VergeOS.")
+    wake_when: Literal["on", "off"] = "on" if doing == "starting" else "off"
+    return Wait(Phase.QUEUED, f"it is {doing} just now; waiting until that is over", end, wake_when)
+
+
 def _power_off(job: Job, act: Act | None, seen: Seen | None, now: Moment, times: EngineTimes) -> Step:
-    if seen is not None and not seen.running:
+    if seen is not None and acting.off(seen):
         if act is None:
             return acting.already("was off already", seen)
         return Done("off", {"running": False, "changed": True})
-    ask = Ask("poweroff", Phase.ASKED, "powering off")
     if act is None:
-        return Look() if seen is None else ask
+        if seen is not None and not seen.running:
+            return _wait_for_other(job, "starting", now, times)
+        return Look() if seen is None else Ask("poweroff", Phase.ASKED, "powering off")
     if act.answered_at is None:
         late = acting.unsettled(act, seen, now, times)
-        if late is not None:
-            return late
-        return Confirm("poweroff") if seen is not None and seen.status == "stopping" else ask
-    left = (act.patient_at or act.answered_at) + times.start_within - now.patient
+        again = Confirm("poweroff") if acting.shows_poweroff(seen) else Ask("poweroff", Phase.ASKED, "powering off")
+        return late or again
+    left = times.start_within - acting.waited(act, now)
     if act.refused is None and left > 0:
         return Wait(Phase.STOPPING, "waiting until it is off", now.at + left, wake_when="off")
     return acting.refusal(act, seen) or Fail(
@@ -68,7 +88,7 @@ def _reset(job: Job, act: Act | None, seen: Seen | None, now: Moment, times: Eng
             f"the answer to the reset of {job.target.name} never came and VergeOS shows no new start",
             "Look at it before you reset it again.",
         )
-    left = (act.patient_at or act.answered_at) + times.start_within - now.patient
+    left = times.start_within - acting.waited(act, now)
     if act.refused is None and left > 0:
         return Wait(Phase.STARTING, "waiting until it runs again", now.at + left)
     return acting.refusal(act, seen) or Fail(
@@ -95,13 +115,15 @@ def _apply(job: Job, seen: Seen | None, now: Moment, times: EngineTimes) -> Step
     if not network.need_fw_apply:
         words = "rules are applied" if act is not None else "no rules were pending"
         return Done(words, {"need_fw_apply": False, "changed": act is not None})
+    if act is not None and job.cancel is not None:
+        return _cancelled(act)
     if act is None or act.answered_at is None:
         if not network.running:
             return Fail(
                 "not_running", f"{job.target.name} is off", "Power the network on first; that applies its rules."
             )
         return Ask("refresh", Phase.CHANGING, "applying the rules", label="apply")
-    left = (act.patient_at or act.answered_at) + times.stop_within - now.patient
+    left = times.stop_within - acting.waited(act, now)
     if act.refused is None and left > 0:
         return Wait(Phase.CHANGING, "waiting until the rules are applied", now.at + min(left, times.watch_fast))
     return acting.refusal(act, seen) or Fail("not_applied", "the rules are still pending", "Look at the network.")

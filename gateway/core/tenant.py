@@ -1,5 +1,7 @@
 """The shapes of tenants."""
 
+from typing import ClassVar
+
 from pydantic import BaseModel, ConfigDict
 
 from gateway.core.ids import TenantKey
@@ -11,6 +13,8 @@ class _Shape(BaseModel):
 
 class TenantRow(_Shape):
     """One tenant in a list. Its texts are cleaned; `started_at` is in Unix seconds."""
+
+    columns: ClassVar[tuple[str, ...]] = ("id", "name", "status", "state", "url", "ui_ip")
 
     id: TenantKey
     name: str

@@ -11,9 +11,11 @@ from typing import Any, get_args, get_origin, get_type_hints
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
 
 from gateway.core.access import Caller, Permission
-from gateway.core.answer import Reading
+from gateway.core.answer import Page, Reading
 from gateway.core.errors import InvalidArgument, UnknownTool
 from gateway.core.job import JobView, Ordered
+from gateway.core.offer import Prompt, Resource
+from gateway.core.text import clean
 
 
 class Effect(StrEnum):
@@ -38,6 +40,17 @@ class Order(Arguments):
     dry_run: bool = Field(False, description="only say what it would do")
 
 
+class Listing(Arguments):
+    """What every tool that answers rows takes besides its own parameters; only texts for models heed it."""
+
+    fields: str | None = Field(None, max_length=300, description="more columns to show, comma-separated")
+
+    @property
+    def more_columns(self) -> tuple[str, ...]:
+        """The columns that the caller wants besides the usual ones."""
+        return tuple(dict.fromkeys(part.strip() for part in (self.fields or "").split(",") if part.strip()))
+
+
 @dataclass(frozen=True)
 class Route:
     """A REST route of a tool, e.g. `POST /vms/{id}/poweroff`; `{name}` is a parameter of the tool."""
@@ -53,7 +66,10 @@ class Route:
 
 @dataclass(frozen=True)
 class Tool:
-    """One declared feature. `run` takes the call and the validated arguments as keywords."""
+    """One declared feature. `run` takes the call and the validated arguments as keywords.
+
+    `row` is the shape of the rows of a tool that answers a page of them.
+    """
 
     name: str
     description: str
@@ -65,13 +81,24 @@ class Tool:
     effect: Effect
     makes_job: bool
     escalates: Mapping[str, Permission] = field(default_factory=dict)
+    row: type[BaseModel] | None = None
 
     def parse(self, raw: Mapping[str, Any]) -> Arguments:
         """Return the arguments, validated; raise `InvalidArgument` that names each wrong one."""
         try:
-            return self.arguments.model_validate(raw)
+            arguments = self.arguments.model_validate(raw)
         except ValidationError as exc:
             raise InvalidArgument(f"{self.name}: {_sentence(exc)}") from None
+        if isinstance(arguments, Listing):
+            self._require_columns(arguments.more_columns)
+        return arguments
+
+    def _require_columns(self, columns: Iterable[str]) -> None:
+        known = () if self.row is None else tuple(self.row.model_fields)
+        for column in columns:
+            if column not in known:
+                told = f"{self.name}: fields: there is no column {clean(column, 40)!r}"
+                raise InvalidArgument(told, next_step=f"Columns are {', '.join(known)}.")
 
     def require(self, caller: Caller, arguments: Arguments | None = None) -> None:
         """Raise `Forbidden` unless the caller holds what the tool, and these arguments of it, ask for."""
@@ -84,6 +111,7 @@ class Tool:
     def input_schema(self) -> dict[str, Any]:
         """JSON schema of the arguments."""
         schema: dict[str, Any] = _without_titles(self.arguments.model_json_schema())
+        schema["properties"] = {name: _without_null(shown) for name, shown in schema.get("properties", {}).items()}
         return schema
 
     @cached_property
@@ -94,10 +122,32 @@ class Tool:
 
 
 class Catalog:
-    """All tools, in the order of their declaration."""
+    """All tools, in the order of their declaration, and what is offered beside them.
 
-    def __init__(self, tools: Iterable[Tool]) -> None:
+    `core` names the tools of the small choice. A resource is offered while its tool is there, a prompt while all
+    of its tools are.
+    """
+
+    def __init__(
+        self,
+        tools: Iterable[Tool],
+        *,
+        core: Iterable[str] = (),
+        resources: Iterable[Resource] = (),
+        prompts: Iterable[Prompt] = (),
+    ) -> None:
         self._tools = {tool.name: tool for tool in tools}
+        self.core = tuple(name for name in core if name in self)
+        self.resources = tuple(resource for resource in resources if resource.tool in self)
+        self.prompts = tuple(prompt for prompt in prompts if all(name in self for name in prompt.tools))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._tools
+
+    def only(self, keep: Callable[[Tool], bool]) -> "Catalog":
+        """Return the catalog of the tools that are to be kept, in the same order."""
+        kept = (tool for tool in self if keep(tool))
+        return Catalog(kept, core=self.core, resources=self.resources, prompts=self.prompts)
 
     def __iter__(self) -> Iterator[Tool]:
         return iter(self._tools.values())
@@ -124,8 +174,8 @@ def tool(
 
     Its first parameter is the call; its keyword parameters are the input schema, its docstring the
     description, its return annotation (`Page[…]`, `Reading[…]`, `Ordered` or a model) the output schema.
-    What makes a job also takes the parameters of `Order`, which the call carries. `escalates` names
-    parameters that need a further permission when they are true.
+    What makes a job also takes the parameters of `Order`, which the call carries, and what answers a page those
+    of `Listing`. `escalates` names parameters that need a further permission when they are true.
     """
 
     def declare(function: Callable[..., Awaitable[Any]]) -> Tool:
@@ -135,13 +185,14 @@ def tool(
             name=function.__name__,
             description=inspect.cleandoc(function.__doc__ or ""),
             run=function,
-            arguments=_arguments_model(function, hints, Order if returned == Ordered else Arguments),
+            arguments=_arguments_model(function, hints, _base(returned)),
             result=TypeAdapter(_shown(returned)),
             routes=tuple(Route(*route.split(" ", 1)) for route in routes),
             permission=permission,
             effect=effect,
             makes_job=returned == Ordered,
             escalates=escalates or {},
+            row=_row(returned),
         )
 
     return declare
@@ -153,6 +204,21 @@ def _arguments_model(function: Callable[..., Any], hints: Mapping[str, Any], bas
         p.name: (hints[p.name], ... if p.default is inspect.Parameter.empty else p.default) for p in parameters
     }
     return create_model(f"{function.__name__}_arguments", __base__=base, **fields)
+
+
+def _base(returned: Any) -> type[Arguments]:
+    """Return what the arguments of a tool extend, as its kind of answer wants it."""
+    if returned == Ordered:
+        return Order
+    return Arguments if _row(returned) is None else Listing
+
+
+def _row(returned: Any) -> type[BaseModel] | None:
+    """Return the shape of the rows of a page, None for every other answer."""
+    if not (isinstance(returned, type) and issubclass(returned, Page)):
+        return None
+    row = get_args(returned.model_fields["items"].annotation)[0]
+    return row if isinstance(row, type) and issubclass(row, BaseModel) else None
 
 
 def _shown(returned: Any) -> Any:
@@ -179,6 +245,15 @@ def _without_titles(schema: Any) -> Any:
     if isinstance(schema, dict):
         return {k: _without_titles(v) for k, v in schema.items() if not (k == "title" and isinstance(v, str))}
     return [_without_titles(item) for item in schema] if isinstance(schema, list) else schema
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """Show an argument that may be left out without its null, which only costs words; null is still taken."""
+    if not _nullable(schema):
+        return schema
+    options = [option for option in schema["anyOf"] if option != {"type": "null"}]
+    kept = {key: value for key, value in schema.items() if key != "anyOf" and (key, value) != ("default", None)}
+    return {**(options[0] if len(options) == 1 else {"anyOf": options}), **kept}
 
 
 def _without_required_nulls(schema: Any) -> Any:

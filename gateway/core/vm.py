@@ -1,6 +1,6 @@
 """The shapes of a virtual machine, as lists, single reads, the job engine and the watcher see it."""
 
-from typing import Final
+from typing import ClassVar, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,6 +20,8 @@ class _Shape(BaseModel):
 
 class VmRow(_Shape):
     """One VM in a list. Its texts are cleaned; `running` is None where VergeOS did not tell it."""
+
+    columns: ClassVar[tuple[str, ...]] = ("id", "name", "status", "cpu_cores", "ram_mb", "node")
 
     id: VmKey
     name: str

@@ -89,10 +89,7 @@ async def create_vm_snapshot(
 @tool("DELETE /snapshots/{snapshot_id}", permission=Permission.ADMIN, effect=Effect.DESTROY)
 async def delete_vm_snapshot(call: Call, *, snapshot_id: SnapshotId) -> Ordered:
     """Delete a VM snapshot for good; the VM itself stays as it is. Answers its job."""
-    snapshot = await _look(call, snapshot_id)
-    target = await owner_target(call, snapshot.machine)
-    if target is None:
-        raise UnknownObject(f"snapshot {snapshot_id} is of no VM that can be seen", next_step="See list_vm_snapshots.")
+    target = await _target_of(call, snapshot_id)
     wish = DeleteSnapshot(snapshot_key=snapshot_id)
     return await submit(call, "delete_vm_snapshot", target, wish)
 
@@ -159,12 +156,35 @@ async def _tiers(call: Call, target: Target) -> Collection[int]:
     return {row.tier for row in view.rows if row.tier is not None and row.media not in SIZELESS_MEDIA}
 
 
+async def _target_of(call: Call, snapshot_key: int) -> Target:
+    """Return the VM of a snapshot; of one that is gone, the VM of the job that deleted it.
+
+    So a deletion whose answer was lost can be asked for once more. Raises UnknownObject.
+    """
+    snapshot = await look_snapshot(call.services.vergeos, snapshot_key)
+    if snapshot is not None:
+        target = await owner_target(call, snapshot.machine)
+        if target is None:
+            told = f"snapshot {snapshot_key} is of no VM that can be seen"
+            raise UnknownObject(told, next_step="See list_vm_snapshots.")
+        return target
+    wish = DeleteSnapshot(snapshot_key=snapshot_key)
+    jobs, _ = await call.services.jobs.newest(limit=1, offset=0, keep=lambda job: job.wish == wish)
+    if not jobs:
+        raise _unknown(snapshot_key)
+    return jobs[0].target
+
+
 async def _look(call: Call, snapshot_key: int) -> SnapshotLook:
     snapshot = await look_snapshot(call.services.vergeos, snapshot_key)
     if snapshot is None:
-        told = f"there is no snapshot {snapshot_key}; it may have expired"
-        raise UnknownObject(told, next_step="list_vm_snapshots shows those there are.")
+        raise _unknown(snapshot_key)
     return snapshot
+
+
+def _unknown(snapshot_key: int) -> UnknownObject:
+    told = f"there is no snapshot {snapshot_key}; it may have expired"
+    return UnknownObject(told, next_step="list_vm_snapshots shows those there are.")
 
 
 TOOLS = (list_vm_snapshots, create_vm_snapshot, delete_vm_snapshot, restore_vm_snapshot)

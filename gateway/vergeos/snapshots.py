@@ -12,12 +12,15 @@ from gateway.vergeos.machines import snapshot_vm_of_machine
 from gateway.vergeos.vms import vm_action
 
 TABLE = "machine_snapshots"
-LIST_FIELDS = "$key,name,description,created,expires,quiesced,created_manually,machine"
+LIST_FIELDS = "$key,name,description,created,expires,quiesced,created_manually,queue_delete,machine"
 LOOK_FIELDS = "$key,name,description,created,expires,quiesced,queue_delete,machine,snap_machine"
 
 
 async def list_snapshots(client: VergeClient, machine_key: MachineKey | None = None) -> list[StoredSnapshot]:
-    """Return the snapshots of one machine, or of all; one request per 1,000. None that belongs to no machine."""
+    """Return the snapshots of one machine, or of all; one request per 1,000.
+
+    Without those that belong to no machine, and those that VergeOS is about to delete.
+    """
     found: dict[int, StoredSnapshot] = {}
     of_machine = None if machine_key is None else eq("machine", machine_key)
     async for page in client.all_rows(TABLE, fields=LIST_FIELDS, filter=of_machine, sort="+$key"):
@@ -83,12 +86,12 @@ async def restore_snapshot(client: VergeClient, snapshot_vm_key: VmKey, snapshot
 
 
 def stored_snapshot(row: Row) -> StoredSnapshot | None:
-    """Return the list row of a snapshot, None where it belongs to no machine.
+    """Return the list row of a snapshot, None where it belongs to no machine or is about to go.
 
     Raises VergeOSBadAnswer if the row has no key.
     """
     machine = number(row, "machine")
-    if machine is None:
+    if machine is None or flag(row, "queue_delete"):
         return None
     return StoredSnapshot(
         id=required(row, "$key"),

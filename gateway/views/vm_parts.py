@@ -55,7 +55,7 @@ def nics_view(vm_key: VmKey, machine_key: MachineKey) -> View[NicRow]:
     async def query(vergeos: VergeClient) -> Sequence[NicRow]:
         return await nics.list_nics(vergeos, machine_key)
 
-    return View(f"vm-nics:{vm_key}", "vm_nics", NicRow, query, _key, _in_order, SINGLE_SECONDS)
+    return View(_nics(vm_key), "vm_nics", NicRow, query, _key, _in_order, SINGLE_SECONDS)
 
 
 def guest_view(vm_key: VmKey, machine_key: MachineKey) -> View[GuestNic]:
@@ -77,8 +77,11 @@ def snapshots_view(vm_key: VmKey, machine_key: MachineKey) -> View[StoredSnapsho
 
 
 def changed_by_jobs(vm_key: VmKey) -> tuple[str, ...]:
-    """Return the names of the views to be read anew after a job changed a VM's drives or snapshots."""
-    return (_drives(vm_key), _snapshots(vm_key), SNAPSHOTS.name)
+    """Return the names of the views to be read anew after a job changed a VM's drives or snapshots.
+
+    A restore brings the network interfaces back as well.
+    """
+    return (_drives(vm_key), _nics(vm_key), _snapshots(vm_key), SNAPSHOTS.name)
 
 
 def by_machine(vms: Rows[VmRow]) -> Mapping[MachineKey, VmRow]:
@@ -102,6 +105,10 @@ async def owner_of(views: Views, vergeos: VergeClient, machine_key: MachineKey) 
 
 def _drives(vm_key: VmKey) -> str:
     return f"vm-drives:{vm_key}"
+
+
+def _nics(vm_key: VmKey) -> str:
+    return f"vm-nics:{vm_key}"
 
 
 def _snapshots(vm_key: VmKey) -> str:

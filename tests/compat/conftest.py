@@ -22,7 +22,7 @@ def sim(gateway):
 def tool(gateway):
     """Call a tool as the predecessor's clients do, `await tool("get_vm", id=34)`; return what stands under `result`."""
 
-    async def call(name, **arguments):
+    async def call(name, /, **arguments):
         answered = await gateway.call("POST", f"/tools/{name}", arguments)
         assert 200 <= answered.status < 300, answered.text
         assert list(answered.body) == ["result"]
@@ -41,3 +41,19 @@ def done(gateway):
         return ended
 
     return completed
+
+
+@pytest.fixture
+def rows(sim):
+    """Return the rows of one of VergeOS' tables that have these values."""
+
+    def select(table, **wanted):
+        sim.world.db.clock.settle()
+        columns = sim.world.db[table].schema.columns
+        return [
+            row
+            for row in sim.world.db[table]
+            if all(row.get(name, columns[name].default) == value for name, value in wanted.items())
+        ]
+
+    return select

@@ -6,6 +6,7 @@ from gateway.core.access import Caller, Permission
 from gateway.core.drive import GB_BYTES
 from gateway.core.errors import Conflict, Forbidden, InvalidArgument, UnknownObject
 from gateway.simulator import inventory
+from tests.journeys.inprocess import house
 
 
 def rows_of(sim, table, machine):
@@ -213,3 +214,30 @@ async def test_a_vm_that_goes_while_it_is_asked_about_shows_no_rows_of_others(ca
     await call("list_vms")
     even.delete()
     assert (await call("get_vm_drives", id=even.key)).value.items == ()
+
+
+async def test_a_drive_is_added_to_a_running_vm_attached_and_grown_and_lists_show_it_at_once(sim, settings, even):
+    even.start()
+    drives = f"/vms/{even.key}/drives"
+    async with house(sim, settings) as gateway:
+        before = (await gateway.get(drives)).body
+        made = await gateway.accepted("POST", drives, {"name": "more", "size_gb": 10, "tier": 1})
+        result = (await gateway.ended(made["id"]))["result"]
+        assert (result["attached"], result["size_gb"]) == (True, 10)
+        [*others, more] = (await gateway.get(drives)).body
+        assert others == before
+        assert (more["id"], more["size_gb"], more["tier"], more["status"]) == (result["drive_id"], 10, 1, "online")
+        assert even.power_actions() == ["hotplugdrive"]
+
+        grown = await gateway.accepted("PUT", f"/drives/{more['id']}", {"new_size_gb": 20})
+        assert (await gateway.ended(grown["id"]))["state"] == "completed"
+        assert (await gateway.get(drives)).body[-1]["size_gb"] == 20
+        assert drives_of(sim, even)[-1]["disksize"] == 20 * GB_BYTES
+
+
+async def test_a_drive_for_a_stopped_vm_is_attached_at_its_next_start(sim, settings, even):
+    even.stop()
+    async with house(sim, settings) as gateway:
+        made = await gateway.accepted("POST", f"/vms/{even.key}/drives", {"name": "x", "size_gb": 1})
+        assert (await gateway.ended(made["id"]))["result"]["attached"] is False
+        assert even.power_actions() == []

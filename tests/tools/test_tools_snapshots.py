@@ -6,6 +6,8 @@ import pytest
 
 from gateway.core.access import Caller, Permission
 from gateway.core.errors import Conflict, Forbidden, InvalidArgument, UnknownObject
+from tests.conftest import eventually
+from tests.journeys.inprocess import house
 
 DAY = 86_400
 ALL = frozenset(Permission)
@@ -183,3 +185,42 @@ async def test_wrong_arguments_cost_no_request(call, sim, wrong):
     with pytest.raises(InvalidArgument):
         await call("create_vm_snapshot", vm_id="web-1", **wrong)
     assert asked(sim) == {}
+
+
+async def test_a_snapshot_is_taken_restored_and_deleted_and_lists_show_it_at_once(sim, settings):
+    vm = sim.vm("web-1")
+    async with house(sim, settings) as gateway:
+        before = (await gateway.get("/vms/web-1/snapshots")).body
+        made = await gateway.accepted("POST", "/vms/web-1/snapshots", {"name": "mine", "expires_days": 0})
+        key = (await gateway.ended(made["id"]))["result"]["snapshot_id"]
+        [mine, *others] = (await gateway.get("/vms/web-1/snapshots")).body
+        assert (mine["id"], mine["name"], mine["vm_id"], others) == (key, "mine", vm.key, before)
+        assert "expires_at" not in mine
+        assert taken(sim)["mine"]["description"] == mine["description"] == f"[job {made['id']}]"
+
+        drive = sim.world.db["machine_drives"].where("machine", vm.machine_key)[0]
+        nic = sim.world.db["machine_nics"].where("machine", vm.machine_key)[0]
+        sim.world.db["machine_drives"].change(drive, {"name": "changed since"})
+        sim.world.db["machine_nics"].change(nic, {"name": "changed since"})
+        assert (await gateway.get("/vms/web-1/nics")).body[0]["name"] == "changed since"
+        path = f"/vms/web-1/snapshots/{key}/restore"
+        restored = await gateway.accepted("POST", path, {"shutdown_if_running": True})
+        assert (await gateway.ended(restored["id"]))["state"] == "completed"
+        for parts in ("drives", "nics"):
+            assert "changed since" not in [row["name"] for row in (await gateway.get(f"/vms/web-1/{parts}")).body]
+        assert vm.running
+
+        gone = await gateway.accepted("DELETE", f"/snapshots/{key}")
+        assert (await gateway.ended(gone["id"]))["state"] == "completed"
+        assert (await gateway.get("/vms/web-1/snapshots")).body == before
+        assert key not in [row["id"] for row in (await gateway.get("/snapshots")).body]
+
+
+async def test_a_deletion_that_is_asked_for_again_is_the_same_call_even_once_the_snapshot_is_gone(sim, settings):
+    path = f"/snapshots/{taken(sim)['golden']['$key']}"
+    async with house(sim, settings) as gateway:
+        job = await gateway.accepted("DELETE", path)
+        await gateway.ended(job["id"])
+        await eventually(lambda: sim.state() and "golden" not in taken(sim))
+        again = await gateway.call("DELETE", path)
+        assert (again.status, again.body["id"]) == (200, job["id"])

@@ -32,6 +32,11 @@ def test_a_row_is_read_and_an_expiry_of_0_means_never():
         assert kept.expires_at is None
 
 
+def test_a_row_that_is_about_to_be_deleted_is_not_listed():
+    assert snapshots.stored_snapshot(ROW | {"queue_delete": True}) is None
+    assert snapshots.snapshot_look(ROW | {"queue_delete": 1}).deleting
+
+
 def test_a_row_without_machine_is_nobodys_and_one_without_key_is_refused():
     assert snapshots.stored_snapshot(ROW | {"machine": None}) is None
     with pytest.raises(VergeOSBadAnswer):
