@@ -6,15 +6,16 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 
 from aiohttp import web
 
-from gateway.core.errors import GatewayError
+from gateway.core.errors import GatewayError, InvalidArgument
 from gateway.core.tool import Catalog
 from gateway.services import Services
 from gateway.settings import Settings
 from gateway.tools import CATALOG as ALL_TOOLS
-from gateway.transports import probes, problems, rest
+from gateway.transports import docs_page, probes, problems, rest
 from gateway.transports.context import CATALOG, SERVICES
 from gateway.transports.mcp import build_server
 from gateway.transports.mcp_http import McpEndpoint
+from gateway.transports.selection import select
 
 SHUTDOWN_SECONDS = 2.0  # for requests under way; waits and streams have been ended by then
 MAX_BODY_BYTES = 1024 * 1024
@@ -27,7 +28,8 @@ class CannotStart(GatewayError):
 
 
 def create_app(services: Services, catalog: Catalog = ALL_TOOLS) -> web.Application:
-    """Return the application with all faces of the catalog."""
+    """Return the application with all faces of what the setting TOOLS leaves of the catalog. Raises `CannotStart`."""
+    catalog = _served_part(catalog, services.settings.tools)
     app = web.Application(client_max_size=MAX_BODY_BYTES)
     app[SERVICES] = services
     app[CATALOG] = catalog
@@ -36,9 +38,17 @@ def create_app(services: Services, catalog: Catalog = ALL_TOOLS) -> web.Applicat
     if not services.settings.metrics_port:
         probes.mount_metrics(app)
     rest.mount(app)
+    docs_page.mount(app)
     own_names = (*services.settings.allowed_hosts, services.settings.host)
     McpEndpoint(build_server(catalog, lambda: services), allowed_hosts=own_names).mount(app)
     return app
+
+
+def _served_part(catalog: Catalog, choice: str) -> Catalog:
+    try:
+        return select(catalog, choice)
+    except InvalidArgument as exc:
+        raise CannotStart(f"TOOLS={choice}: {exc.detail}", next_step="Correct the setting TOOLS.") from None
 
 
 def _metrics_app(services: Services) -> web.Application:

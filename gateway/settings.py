@@ -62,6 +62,9 @@ class Settings(BaseSettings):
         (), description="Host names, separated by commas, that requests may name besides loopback."
     )
     allow_anonymous: bool = Field(False, description="Serve beyond loopback without authentication.")
+    tools: str = Field(
+        "all", description="Tools that are served: `all`, `core`, `read`, names, or several of these by commas."
+    )
     mcp_wait_seconds: float = Field(45.0, ge=0, le=55, description="Longest wait of one MCP call for its job.")
     same_call_seconds: float = Field(
         120.0, ge=0, description="A call repeated this soon after its job completed is the same call."

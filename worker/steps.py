@@ -99,11 +99,13 @@ class StepRun:
 
     async def advance(self) -> float | None:
         """Decide and act until the job waits or ends; return the seconds until it wants to be run again."""
+        unseen = None
         try:
             await self._recall()
         except UpstreamError as error:
-            if self._held.job.cancel is None:  # a cancel is heard without sight as well
+            if self._held.job.cancel is None:
                 return await self._hold(self._held.job, error)
+            unseen = error  # a cancel is heard without sight as well
         while True:
             now = await self._now()
             job = with_answers(self._held.job, now)
@@ -119,6 +121,8 @@ class StepRun:
                 return await self._hold(job, error)
             if live:
                 continue
+            if unseen is not None and isinstance(step, Wait):
+                return await self._hold(job, unseen)
             done, due = await self._take(job, step, now)
             if done:
                 return due
@@ -156,7 +160,7 @@ class StepRun:
             return
         now = await self._services.jobs.now()
         observed = await self._services.watching.observed(job.target.watched)
-        last_act = max(act.answered_at or act.intended_at for act in job.acts)
+        last_act = max(act.intended_at if act.answered_at is None else act.answered_at for act in job.acts)
         if observed is not None and observed.at > max(last_act, now - self._times.fallback):
             self._seen = Seen(observed.at, observed.running, observed.status, observed.started_at)
         elif now - job.progress_at > 0.8 * self._times.fallback:
@@ -193,8 +197,9 @@ class StepRun:
         if seen.gone:
             return
         touched = await patch_seen(self._services.views, job.target, seen)
-        before = self._held.job.before or _before(seen)
-        known = _with(self._held.job, before=before, touched={**self._held.job.touched, **touched})
+        held = self._held.job
+        before = held.before if held.before is not None and held.acts else _before(seen)
+        known = _with(held, before=before, touched={**held.touched, **touched})
         self._held = Held(known, self._held.fence, self._held.asked)
 
     # whose turn
@@ -247,7 +252,7 @@ class StepRun:
             await self._send(act)
         except UpstreamError as error:
             intent = self._held.job
-            return True, await self._hold(intent if error.maybe_done else _not_sent(intent, act), error)
+            return True, await self._hold(intent if error.maybe_done else _not_sent(intent, job), error)
         return False, None
 
     async def _send(self, act: Act) -> None:
@@ -358,10 +363,9 @@ def _problem(step: Undo) -> Problem:
     return Problem(code=step.code, detail=step.detail, next_step=step.next_step)
 
 
-def _not_sent(job: Job, act: Act) -> Job:
-    """Return the job as if the act had never been intended: it surely did not reach VergeOS."""
-    without = job.without_act(act.label)
-    return without if without.acts else _with(without, begun_at=None)
+def _not_sent(intent: Job, before: Job) -> Job:
+    """Return the job as if the act had never been intended, since it surely did not reach VergeOS."""
+    return _with(intent, acts=before.acts, begun_at=before.begun_at, progress_at=before.progress_at)
 
 
 def _refused_target(job: Job, seen: Seen | None) -> Fail | None:

@@ -25,7 +25,7 @@ class Queue:
 def admit(wish: Wish, open_jobs: Sequence[Job], *, again: bool = False, after: str | None = None) -> Join | Queue:
     """Decide about a new wish on an object, given its open jobs in their order.
 
-    A wish that names `after` goes behind all. Raises `TargetBusy` where an open job wants the opposite
+    A wish whose `after` names an open job goes behind all. Raises `TargetBusy` where an open job wants the opposite
     and `after` does not name an open job.
     """
     standing = [job for job in open_jobs if job.cancel is None]

@@ -1,6 +1,7 @@
 """VM snapshots: create, delete and restore; what is wanted, what is seen, so what is next."""
 
-from typing import cast
+from datetime import UTC, datetime
+from typing import Final, cast
 
 from gateway.core import acting
 from gateway.core.job import (
@@ -24,12 +25,14 @@ from gateway.core.snapshot import SnapshotLook
 from gateway.core.times import EngineTimes
 from gateway.core.wishes import CreateSnapshot, DeleteSnapshot, RestoreSnapshot
 
+DAY_SECONDS: Final = 86_400
+
 
 def create_snapshot(job: Job, seen: Seen | None, now: Moment, times: EngineTimes) -> Step:
     """Decide the next step of a new snapshot; it carries the job's id in its description; never raises."""
     wish = cast("CreateSnapshot", job.wish)
     act = job.act("create_snapshot")
-    ask = Ask("create_snapshot", Phase.CHANGING, "taking the snapshot", params=wish.model_dump(exclude={"kind"}))
+    ask = Ask("create_snapshot", Phase.CHANGING, "taking the snapshot", params=_new_snapshot(job, wish))
     if act is None:
         if seen is None or seen.vm is None:
             return Look()
@@ -47,6 +50,17 @@ def create_snapshot(job: Job, seen: Seen | None, now: Moment, times: EngineTimes
     if act.refused is not None:
         return acting.refusal(act, seen) or Look()
     return _created(job, cast("SnapshotLook | None", seen.part), wish)
+
+
+def _new_snapshot(job: Job, wish: CreateSnapshot) -> dict[str, object]:
+    """Return what is asked of VergeOS: the job's acceptance is the moment that names and expiry count from."""
+    accepted_at = int(job.created_at)
+    return {
+        "name": wish.name or f"{datetime.fromtimestamp(accepted_at, UTC):%Y-%m-%d %H:%M:%S} UTC",
+        "description": wish.description,
+        "expires_at": accepted_at + wish.expires_days * DAY_SECONDS if wish.expires_days else None,
+        "quiesce": wish.quiesce,
+    }
 
 
 def _created(job: Job, snapshot: SnapshotLook | None, wish: CreateSnapshot) -> Step:
@@ -74,8 +88,9 @@ def delete_snapshot(job: Job, seen: Seen | None, now: Moment, times: EngineTimes
         return Done(f"snapshot {key} is deleted" if act else f"snapshot {key} was gone", {"changed": act is not None})
     if snapshot.machine != job.target.machine_key:
         return _not_of_this_vm(job, key)
-    if act is not None and act.answered_at is None and job.cancel is not None:
-        return Stopped(f"cancelled; snapshot {key} is still there")
+    if act is not None and job.cancel is not None:
+        asked = "its deletion may have been asked for" if act.answered_at is None else "its deletion takes its course"
+        return Stopped(f"cancelled; snapshot {key} is still there, {asked}")
     if act is None or act.answered_at is None:
         return Ask("delete_snapshot", Phase.CHANGING, "deleting the snapshot", params={"snapshot_key": key})
     left = (act.patient_at or act.answered_at) + times.stop_within - now.patient
@@ -158,6 +173,9 @@ def _after_restore(job: Job, act: Act, seen: Seen | None, now: Moment, times: En
         return Undo("refused", f"VergeOS refused the restore: {act.refused}", "Mend what VergeOS names and call again.")
     if job.act("start_again") is None and (seen is None or seen.vm is None):
         return _unreadable(job, act, now, times) if seen is not None and seen.gone else Look()
+    left = times.settle - acting.waited(act, now)
+    if left > 0:  # VergeOS answers before it is done, and nothing shows when it is
+        return Wait(Phase.CHANGING, "waiting until the restore is surely over", now.at + left)
     again = _run_again(job, seen, now, times)
     runs = job.before is not None and job.before.running
     done = Done(

@@ -43,7 +43,7 @@ class Order(Arguments):
 class Listing(Arguments):
     """What every tool that answers rows takes besides its own parameters; only texts for models heed it."""
 
-    fields: str | None = Field(None, max_length=300, description="more columns to show, comma-separated")
+    fields: str | None = Field(None, max_length=300, description="more columns in the text answer, comma-separated")
 
     @property
     def more_columns(self) -> tuple[str, ...]:

@@ -74,12 +74,15 @@ class Resize(Wish):
 
 
 class CreateSnapshot(Wish):
-    """The VM has a new snapshot; `expires_at` (Unix seconds) None keeps it for ever."""
+    """The VM has a new snapshot, kept for `expires_days` from the job's acceptance; 0 keeps it for ever.
+
+    Without a name it is named by that time. No time stands here: a call that is repeated is the same wish.
+    """
 
     kind: Literal["create_snapshot"] = "create_snapshot"
-    name: str
+    name: str = ""
     description: str = ""
-    expires_at: int | None
+    expires_days: int = 7
     quiesce: bool = False
 
 

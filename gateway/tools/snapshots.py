@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Collection, Mapping
-from datetime import UTC, datetime
 from typing import Annotated
 
 from pydantic import Field
@@ -28,7 +27,6 @@ from gateway.views.rows import Rows
 from gateway.views.vm_parts import SNAPSHOTS, by_machine, drives_view, snapshots_view
 
 DAY_SECONDS = 86_400
-MINUTE_SECONDS = 60
 MOST_DAYS = 36_500
 
 SnapshotId = Annotated[Key, Field(description="from list_vm_snapshots")]
@@ -74,15 +72,7 @@ async def create_vm_snapshot(
     target = await vm_target(call, vm_id)
     if not allow_tight:
         await require_room(call, await _tiers(call, target))
-    # Counted from the last whole minute, so that a call that is repeated at once is the same call.
-    now = int(await call.services.jobs.now())
-    minute = now // MINUTE_SECONDS * MINUTE_SECONDS
-    wish = CreateSnapshot(
-        name=name or f"{datetime.fromtimestamp(now if call.order.again else minute, UTC):%Y-%m-%d %H:%M:%S} UTC",
-        description=description,
-        expires_at=minute + expires_days * DAY_SECONDS if expires_days else None,
-        quiesce=quiesce,
-    )
+    wish = CreateSnapshot(name=name, description=description, expires_days=expires_days, quiesce=quiesce)
     return await submit(call, "create_vm_snapshot", target, wish)
 
 

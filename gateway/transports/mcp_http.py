@@ -12,7 +12,7 @@ from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from gateway.calls import Face
 from gateway.core.access import Caller
 from gateway.transports.context import caller_of
-from gateway.transports.mcp import FACE
+from gateway.transports.mcp_door import FACE
 from gateway.transports.mcp_exchange import PING_SECONDS, Exchange
 from gateway.transports.mcp_modern import answer_modern, take_modern_notification
 from gateway.transports.mcp_plain import answer_plain

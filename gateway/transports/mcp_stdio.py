@@ -34,6 +34,7 @@ from gateway.transports.mcp_wire import (
     decode,
     message_of,
 )
+from gateway.transports.selection import select
 
 LAST_ANSWERS_SECONDS = 5.0  # what is still being read of VergeOS at the end gets this long
 UNREAD_LINES = 16
@@ -42,6 +43,8 @@ CHUNK_BYTES = 1 << 16
 
 async def serve_stdio(services: Services, catalog: Catalog) -> None:
     """Serve one client over stdin and stdout until stdin ends or `services.closing` is set.
+
+    The setting TOOLS bounds the catalog; raises `InvalidArgument` where it names what there is not.
 
     Calls that wait for a job are answered at once then; the jobs go on. Meanwhile descriptor 0 reads
     nothing and descriptor 1 leads to stderr, so that neither a child nor a stray print touches the wire.
@@ -55,6 +58,7 @@ async def serve_stdio(services: Services, catalog: Catalog) -> None:
 
 async def serve_pipes(services: Services, catalog: Catalog, read_fd: int, write_fd: int) -> None:
     """Serve one client over two file descriptors; see `serve_stdio`."""
+    catalog = select(catalog, services.settings.tools)
     reader = _Reader(read_fd)
     ending = asyncio.create_task(_end_on(services.closing, reader))
     try:

@@ -19,6 +19,7 @@ CHARACTERS_A_TOKEN = 4
 SENTENCE_CHARACTERS = 80 * CHARACTERS_A_TOKEN  # a job, an error
 ANSWER_CHARACTERS = 1_900 * CHARACTERS_A_TOKEN  # rows of a list, an object; the last line comes on top
 USUAL_COLUMNS = 6
+CELL_CHARACTERS = 240
 INNER_COLUMNS, INNER_ROWS = 8, 20  # of a list within an object
 NOTHING = "-"  # in a cell
 EXACT_BELOW = 1_000_000  # from there on, a moment or a count of bytes, digits behind the point say nothing
@@ -52,7 +53,8 @@ def job_text(job: JobView) -> str:
         asked = f"{job.plan.get('requests')} requests"
         return _cut(f"dry run of {job.tool} on {target}, nothing done: {_members(plan)}; {asked}", ANSWER_CHARACTERS)
     at = f"{job.state} ({job.phase})" if job.phase else f"{job.state}"
-    return _between(f"job {job.id} {job.tool} {target}: {at}", _said(job), "" if job.state.final else "; next: get_job")
+    ended = isinstance(job.state, JobState) and job.state.final
+    return _between(f"job {job.id} {job.tool} {target}: {at}", _said(job), "" if ended else "; next: get_job")
 
 
 def _said(job: JobView) -> str:
@@ -81,7 +83,7 @@ def _page_text(answer: Answer, page: Page[Any], rows: Sequence[Mapping[str, Any]
     """Return the rows as a table, as many as fit, and where to go on."""
     columns = _columns(answer, rows)
     lines = _fitting(_table(columns, rows), ANSWER_CHARACTERS) if columns else [_value(row) for row in rows]
-    shown = max(len(lines) - 1, 0)
+    shown = len(lines) - bool(columns)
     told = {"total": page.total, "next": page.next, "as_of": _value(page.as_of)}
     if shown < len(rows):
         told |= _going_on(answer, shown, len(rows))
@@ -160,7 +162,7 @@ def _cell(value: Any) -> str:
         return " ".join(_cell(member) for member in value.values())
     if isinstance(value, list):
         return ",".join(_cell(member) for member in value)
-    return clean(value, ANSWER_CHARACTERS) if isinstance(value, str) else _value(value)
+    return clean(value, CELL_CHARACTERS) if isinstance(value, str) else _value(value)
 
 
 def _members(value: Mapping[str, Any], but: Iterable[str] = ()) -> str:

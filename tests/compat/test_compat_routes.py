@@ -1,5 +1,6 @@
 """The predecessor's REST routes and curl lines: method, path, shape, and the rows that VergeOS has."""
 
+import re
 import shlex
 
 import pytest
@@ -10,7 +11,8 @@ from tests.compat.standing import gateway_on
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-SERVER = "https://vergeos-mcp.yourdomain.com"
+HOST = "vergeos-mcp.yourdomain.com"
+SERVER = f"https://{HOST}"
 MESSAGE = """
 curl -X POST https://vergeos-mcp.yourdomain.com/message \
   -H "Content-Type: application/json" \
@@ -20,18 +22,18 @@ curl -X POST https://vergeos-mcp.yourdomain.com/message \
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def gateway(session_redis):
-    async with gateway_on(session_redis.url) as served:
+    async with gateway_on(session_redis.url, vms=60, allowed_hosts=HOST) as served:
         yield served
 
 
 @pytest.fixture
 def curl(gateway):
-    """Send one of the document's lines with the headers that curl gives it; return the JSON of its answer."""
+    """Send one of the document's lines as it arrives from curl through an ingress; return the JSON of its answer."""
 
     async def send(line):
         words = shlex.split(line)
         body = words[words.index("-d") + 1] if "-d" in words else None
-        headers = {"Accept": "*/*", "User-Agent": "curl/8.5.0"}
+        headers = {"Host": HOST, "Accept": "*/*", "User-Agent": "curl/8.5.0"}
         headers |= dict(words[at + 1].split(": ") for at, word in enumerate(words) if word == "-H")
         path = next(word for word in words if word.startswith(SERVER)).removeprefix(SERVER)
         method = "GET" if body is None else "POST"
@@ -57,22 +59,38 @@ async def test_curl_a_message_with_tools_list(curl):
 
 
 @pytest.mark.parametrize("path", LISTS)
-async def test_a_list_is_a_json_array_of_what_its_tool_answers(gateway, tool, path):
+async def test_a_list_is_a_json_array_of_what_its_tool_answers_under_items(gateway, tool, path):
     answered = await gateway.get(path)
     assert (answered.status, answered.headers["Content-Type"]) == (200, "application/json")
     assert isinstance(answered.body, list)
     assert answered.body
     result = await tool(LISTS[path])
-    assert answered.body == result["items"]
+    assert answered.body[: len(result["items"])] == result["items"]
     assert int(answered.headers["X-Total-Count"]) == result["total"]
 
 
 @pytest.mark.parametrize(
-    ("path", "table"), [("/vms", "vms"), ("/networks", "vnets"), ("/tenants", "tenants"), ("/nodes", "nodes")]
+    ("path", "table"),
+    [
+        pytest.param("/vms", "vms", marks=pytest.mark.xfail(reason="without a limit it stops at 50 rows", strict=True)),
+        ("/networks", "vnets"),
+        ("/tenants", "tenants"),
+        ("/nodes", "nodes"),
+    ],
 )
 async def test_a_list_has_every_object_by_id_and_no_snapshot(gateway, sim, path, table):
     rows = [row for row in sim.world.db[table] if not row.get("is_snapshot")]
     assert {row["id"] for row in (await gateway.get(path)).body} == {row["$key"] for row in rows}
+
+
+async def test_what_a_list_leaves_out_is_reached_by_its_link(gateway, sim):
+    found, link = [], "/vms"
+    while link is not None:
+        answered = await gateway.get(link)
+        found += [vm["id"] for vm in answered.body]
+        link = re.match('<(.+)>; rel="next"', answered.headers.get("Link", ""))
+        link = link and link[1]
+    assert sorted(found) == sorted(row["$key"] for row in sim.world.db["vms"] if not row.get("is_snapshot"))
 
 
 async def test_the_alarms_are_those_that_nobody_silenced(gateway, sim):

@@ -3,6 +3,7 @@
 import jsonschema
 import pytest
 
+from gateway.core.errors import InvalidArgument
 from gateway.tools import CATALOG
 from tests.compat.promises import TOOLS
 
@@ -12,7 +13,9 @@ EACH = pytest.mark.parametrize("promise", TOOLS, ids=lambda promise: promise.nam
 def refusal(tool, arguments):
     """Return why the published schema refuses these arguments, None where it takes them; the tool must agree."""
     tool.parse(arguments)
-    return next((error.message for error in jsonschema.Draft202012Validator(tool.input_schema).iter_errors(arguments)), None)
+    return next(
+        (error.message for error in jsonschema.Draft202012Validator(tool.input_schema).iter_errors(arguments)), None
+    )
 
 
 @EACH
@@ -38,6 +41,21 @@ def test_each_published_value_of_each_parameter_is_still_taken(promise):
         if (why := refusal(tool, promise.most | {name: value})) is not None
     }
     assert refused == {}
+
+
+@pytest.mark.xfail(reason="an id must be written without a point, though its schema takes one", strict=True)
+def test_a_whole_number_may_be_written_with_a_point_as_its_schema_says():
+    def pointed(arguments):
+        return {name: float(value) if type(value) is int else value for name, value in arguments.items()}
+
+    assert [promise.name for promise in TOOLS if _refused(promise.name, pointed(promise.most))] == []
+
+
+def _refused(name, arguments):
+    try:
+        return refusal(CATALOG[name], arguments)
+    except InvalidArgument as exc:
+        return exc.detail
 
 
 def test_a_wait_longer_than_the_predecessor_s_five_minutes_is_taken_too():

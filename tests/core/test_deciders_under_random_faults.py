@@ -11,7 +11,7 @@ from gateway.core.job import Job, JobState, Target
 from gateway.core.wishes import ForceOff, PowerOff, PowerOn, Reset, Resize
 
 MOST_STEPS = 1_500
-RUNS = {"power_on": 500, "power_off": 1_200, "force_off": 400, "reset": 500, "resize": 2_400}
+RUNS = {"power_on": 400, "power_off": 1_000, "force_off": 300, "reset": 400, "resize": 1_900}
 DEAD_SECONDS = (0.1, 3.0, 30.0, 1_200.0)
 DRAIN_SECONDS = 2_000.0
 
@@ -157,7 +157,7 @@ def every_kill_is_permitted_and_due(it):
     for now, job, ask, _ in it.shell.sends:
         if ask.action != "kill" or job.wish.kind == "force_off":
             continue
-        said_yes = job.question is not None and job.question.yes
+        said_yes = job.question is not None and job.question.about == "force" and job.question.yes
         assert job.wish.wait_seconds > 0, "killed without a grace"
         assert job.wish.force or (job.wish.force is None and said_yes), "killed without leave"
         asked = job.act("stop" if job.wish.kind == "resize" else "poweroff")

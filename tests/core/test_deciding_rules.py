@@ -6,7 +6,7 @@ import pytest
 from decider_cases import CANCEL, TIMES, answered, asked, at, decided, job_of, live, observed, question, told
 
 from gateway.core.decide import DECIDERS, before_begun, with_answers
-from gateway.core.job import Job, JobState
+from gateway.core.job import Job, JobState, Seen
 from gateway.core.wishes import AnyWish, ForceOff, PowerOff, PowerOn, Reset, Resize
 
 WISHES = (PowerOn(), PowerOff(), ForceOff(), Reset(), Resize(cpu_cores=4))
@@ -145,3 +145,9 @@ def test_no_job_ends_while_its_own_request_may_still_land(wish, act, seen):
 def test_a_record_outlives_its_text(wish):
     job = job_of(wish, OFF_ASKED, question=question("gap"), cancel=CANCEL)
     assert Job.model_validate_json(job.model_dump_json()) == job
+
+
+@pytest.mark.parametrize("wish", WISHES, ids=kinds)
+def test_a_job_whose_object_is_gone_ends(wish):
+    gone = Seen(at=1.0, running=False, status="", gone=True)
+    assert decided(job_of(wish), gone, at(1)) == "fail: target_gone"

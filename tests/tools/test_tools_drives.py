@@ -241,3 +241,15 @@ async def test_a_drive_for_a_stopped_vm_is_attached_at_its_next_start(sim, setti
         made = await gateway.accepted("POST", f"/vms/{even.key}/drives", {"name": "x", "size_gb": 1})
         assert (await gateway.ended(made["id"]))["result"]["attached"] is False
         assert even.power_actions() == []
+
+
+@pytest.mark.parametrize("fault", ["reset_before", "reset_after"])
+async def test_a_lost_answer_makes_one_drive(sim, settings, even, fault):
+    even.stop()
+    async with house(sim, settings) as gateway:
+        count = len(drives_of(sim, even))
+        sim.fault(fault, method="POST", path="machine_drives")
+        made = await gateway.accepted("POST", f"/vms/{even.key}/drives", {"name": "more", "size_gb": 1})
+        ended = await gateway.ended(made["id"])
+        assert ended["state"] == "completed", ended
+        assert [row["$key"] for row in drives_of(sim, even)[count:]] == [ended["result"]["drive_id"]]

@@ -96,18 +96,25 @@ async def test_an_unknown_vm_or_snapshot_is_said_to_be_unknown(call):
             await call(tool, **arguments)
 
 
-async def test_a_new_snapshot_expires_in_a_week_and_is_named_by_its_time(call, services):
-    answer = await call("create_vm_snapshot", vm_id="web-1", description="before the upgrade")
-    wish = await wish_of(services, answer)
-    assert wish.expires_at == pytest.approx(time.time() + 7 * DAY, abs=120)
-    assert wish.name == time.strftime("%Y-%m-%d %H:%M:00 UTC", time.gmtime(wish.expires_at - 7 * DAY))
+async def test_a_new_snapshot_is_kept_a_week_unless_told(call, services):
+    wish = await wish_of(services, await call("create_vm_snapshot", vm_id="web-1", description="before the upgrade"))
+    assert (wish.name, wish.expires_days) == ("", 7)
     assert (wish.description, wish.quiesce) == ("before the upgrade", False)
+    told = await call("create_vm_snapshot", vm_id="web-1", name="golden", expires_days=0, quiesce=True)
+    wish = await wish_of(services, told)
+    assert (wish.name, wish.expires_days, wish.quiesce) == ("golden", 0, True)
 
 
-async def test_a_snapshot_may_be_kept_for_ever_under_a_name_of_ones_own(call, services):
-    answer = await call("create_vm_snapshot", vm_id="web-1", name="golden", expires_days=0, quiesce=True)
-    wish = await wish_of(services, answer)
-    assert (wish.name, wish.expires_at, wish.quiesce) == ("golden", None, True)
+async def test_a_snapshot_without_a_name_is_named_by_its_time_and_a_retry_under_the_same_key_is_the_same(sim, settings):
+    async with house(sim, settings) as gateway:
+        again = {"headers": {"Idempotency-Key": "k-1"}}
+        job = await gateway.accepted("POST", "/vms/web-1/snapshots", {}, **again)
+        result = (await gateway.ended(job["id"]))["result"]
+        assert result["expires_at"] == int(job["created_at"]) + 7 * DAY
+        name = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(job["created_at"]))
+        assert taken(sim)[name]["expires"] == result["expires_at"]
+        repeated = await gateway.call("POST", "/vms/web-1/snapshots", {}, **again)
+        assert repeated.body["id"] == job["id"]
 
 
 async def test_a_snapshot_costs_its_vm_its_drives_and_the_tiers(call, sim):
@@ -224,3 +231,14 @@ async def test_a_deletion_that_is_asked_for_again_is_the_same_call_even_once_the
         await eventually(lambda: sim.state() and "golden" not in taken(sim))
         again = await gateway.call("DELETE", path)
         assert (again.status, again.body["id"]) == (200, job["id"])
+
+
+@pytest.mark.parametrize("fault", ["reset_before", "reset_after"])
+async def test_a_lost_answer_takes_one_snapshot(sim, settings, fault):
+    count = len(taken(sim))
+    async with house(sim, settings) as gateway:
+        sim.fault(fault, method="POST", path="machine_snapshots")
+        made = await gateway.accepted("POST", "/vms/web-1/snapshots", {"name": "mine"})
+        ended = await gateway.ended(made["id"])
+        assert ended["state"] == "completed", ended
+        assert (len(taken(sim)), taken(sim)["mine"]["$key"]) == (count + 1, ended["result"]["snapshot_id"])

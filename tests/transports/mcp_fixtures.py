@@ -13,7 +13,7 @@ from gateway.calls import Call
 from gateway.core import errors
 from gateway.core.access import Permission
 from gateway.core.answer import Page, Reading, Source
-from gateway.core.job import Job, JobState, JobView, Phase, Target
+from gateway.core.job import Job, JobState, JobView, Ordered, Phase, Target
 from gateway.core.tool import Catalog, Effect, tool
 from gateway.core.wishes import PowerOff
 from gateway.settings import Settings
@@ -98,14 +98,14 @@ async def crash(call: Call) -> Thing:
 
 
 @tool(permission=Permission.OPERATE, effect=Effect.CHANGE)
-async def stop_thing(call: Call, *, id: int = 7) -> Job:
+async def stop_thing(call: Call, *, id: int = 7) -> Ordered:
     """Make the one job there is, which waits until somebody rings."""
     call.services.submitted += 1
     return JOB
 
 
 @tool(permission=Permission.FORCE, effect=Effect.DESTROY)
-async def break_thing(call: Call) -> Job:
+async def break_thing(call: Call) -> Ordered:
     """Make a job that has failed already."""
     call.services.bell.set()
     call.services.ends_as = JobState.FAILED

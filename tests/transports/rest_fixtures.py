@@ -15,7 +15,7 @@ from gateway.calls import Call, Face
 from gateway.core.access import LOCAL, Permission
 from gateway.core.answer import Page, Reading, Source
 from gateway.core.errors import GatewayError, UnknownObject
-from gateway.core.job import Job, JobState, JobView, Problem, Question, Target
+from gateway.core.job import JobState, JobView, Ordered, Problem, Question, Target
 from gateway.core.tool import Catalog, Effect, tool
 from gateway.core.wishes import PowerOff
 from gateway.services import Services
@@ -27,7 +27,7 @@ from gateway.store.keys import Keys
 from gateway.store.submission import Draft
 from gateway.store.watching import Watching
 from gateway.telemetry.metrics import Metrics
-from gateway.transports import events, probes, problems, rest
+from gateway.transports import docs_page, events, probes, problems, rest
 from gateway.transports.context import CATALOG, SERVICES
 
 AS_OF = 1_700_000_000.25
@@ -83,7 +83,7 @@ async def get_lamp(call, *, id: int | str) -> Reading[Lamp]:
 @tool(
     "POST /lamps/{id}/off", permission=Permission.OPERATE, effect=Effect.CHANGE, escalates={"force": Permission.FORCE}
 )
-async def lamp_off(call, *, id: int, wait_timeout: int = 0, force: bool | None = None) -> Job:
+async def lamp_off(call, *, id: int, wait_timeout: int = 0, force: bool | None = None) -> Ordered:
     """Put a lamp out; makes a job."""
     return await call.services.submit(
         Draft(
@@ -190,6 +190,7 @@ async def house(*, ping_seconds=None, routes=(), **settings):
         app.add_routes(routes)
         if ping_seconds is None:
             rest.mount(app)
+            docs_page.mount(app)
         else:
             events.mount(app, ping_seconds=ping_seconds)
         client = await stack.enter_async_context(TestClient(TestServer(app)))

@@ -1,6 +1,5 @@
 """The MCP faces as the SDK's own client meets them, in the stateless revision and in the handshake ones."""
 
-import json
 from contextlib import asynccontextmanager
 
 import pytest
@@ -62,13 +61,12 @@ async def test_a_tool_is_listed_with_its_schemas_and_hints(connect):
         assert not any(tool.annotations.open_world_hint for tool in tools.values())
 
 
-async def test_a_list_is_answered_as_text_and_structured_with_its_freshness_beside(connect):
+async def test_a_list_is_answered_as_a_table_and_structured_with_its_freshness_beside(connect):
     async with connect() as (_, client):
         result = await client.call_tool("list_things", {"limit": 1})
         assert result.structured_content["total"] == 2
-        assert json.loads(result.content[0].text) == result.structured_content
-        assert "\n" not in result.content[0].text
-        assert "null" not in result.content[0].text
+        assert result.structured_content["items"] == [{"id": 1, "name": "one"}]
+        assert result.content[0].text == "id\tname\tnode\n1\tone\t-\ntotal 2, as_of 1700000000"
         assert result.meta["vergeos-gateway/source"] == "cache"
         assert result.meta["vergeos-gateway/as_of"] == 1_700_000_000.0
         assert result.meta["vergeos-gateway/age_ms"] > 0
