@@ -45,7 +45,6 @@ class Settings(BaseSettings):
         pattern=r"^[a-z0-9-]{0,60}$",
         description="Name of the VergeOS system in Redis keys; empty = from its address.",
     )
-    vergeos_requests_per_hour: int = Field(1000, ge=0, description="Documented by VergeOS; stretches reads; 0 = none.")
     vergeos_requests_per_second: int = Field(10, ge=0, description="Hard limit over all processes; 0 = none.")
     vergeos_max_concurrent: int = Field(5, ge=0, description="Hard limit of requests at once per process; 0 = none.")
     vergeos_timeout: float = Field(10.0, gt=0, description="Seconds a read of VergeOS may take.")

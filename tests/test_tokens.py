@@ -1,9 +1,10 @@
-"""What reaches a model, in tokens counted as characters / 4: no tokenizer's data ships here, and English JSON is near it.
+"""What reaches a model, in tokens counted as characters / 4, since no tokenizer's data ships here.
 
 `pytest -s tests/test_tokens.py` prints the figures.
 """
 
 import json
+import sys
 
 import pytest
 from mcp import Client
@@ -32,7 +33,7 @@ def declared(tool):
 
 
 def told(what, figure, bound):
-    print(f"{what:45} {figure:7.0f} tokens of {bound}")
+    sys.stdout.write(f"{what:45} {figure:7.0f} tokens of {bound}\n")
     assert figure <= bound, f"{what}: {figure:.0f} tokens, {bound} at most"
 
 
@@ -52,7 +53,7 @@ def test_no_tool_is_dear_and_most_are_cheap():
     told("a tool, in the mean", sum(costs.values()) / len(costs), 250)
     told(f"the dearest tool, {dearest}", costs[dearest], 350)
     outputs = sum(tokens(compact(tool.output_schema)) for tool in CATALOG)
-    print(f"{'output schemas, which few clients show a model':45} {outputs:7.0f} tokens, not bounded")
+    sys.stdout.write(f"{'output schemas, for programs':45} {outputs:7.0f} tokens, not bounded\n")
 
 
 def test_the_core_is_a_handful_of_tools():
@@ -66,9 +67,11 @@ def test_the_instructions_are_short():
 @pytest.fixture
 async def thousand(redis_url):
     """A gateway on a platform of 1,000 VMs."""
-    async with Simulator(SimulatorSettings(vms=1_000, seed=7, time_scale=50.0)) as sim:
-        async with house(sim, fast_settings(sim.url, redis_url, mcp_wait_seconds=0), workers=0) as served:
-            yield served
+    async with (
+        Simulator(SimulatorSettings(vms=1_000, seed=7, time_scale=50.0)) as sim,
+        house(sim, fast_settings(sim.url, redis_url, mcp_wait_seconds=0), workers=0) as served,
+    ):
+        yield served
 
 
 WIDE = "os_family,enabled,need_restart,cluster,description,machine_id,uuid"

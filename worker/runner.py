@@ -42,6 +42,7 @@ class StepWorker(Worker):
             due = await advance(services, job_id)
             if due is not None:
                 raise Retry(defer=due)
+            self._over.add(job_id)
 
         super().__init__(
             functions=[func(cast("WorkerCoroutine", step), name=STEP_FUNCTION, max_tries=FOR_EVER)],
@@ -62,6 +63,7 @@ class StepWorker(Worker):
         )
         self.in_progress_timeout_s = times.lease
         self._began: dict[str, float] = {}
+        self._over: set[str] = set()  # jobs that want no further step
 
     async def main(self) -> None:
         """Poll for ever; arq's own loop begins with INFO, which fakeredis does not know."""
@@ -80,11 +82,15 @@ class StepWorker(Worker):
             await super().run_job(job_id, score)
         finally:
             self._began.pop(job_id, None)
+            self._over.discard(job_id)
 
-    async def finish_job(self, job_id: str, *rest: Any) -> None:
-        """Give the step back, unless the lease is over: then its timer belongs to someone else."""
+    async def finish_job(self, job_id: str, finish: bool, *rest: Any) -> None:
+        """Give the step back, unless the lease is over: then its timer belongs to someone else.
+
+        To arq a step that it cut off has failed and is done for; here it is due again at once.
+        """
         if time.monotonic() - self._began[job_id] < self.in_progress_timeout_s * (1 - BEFORE_LEASE_ENDS):
-            await super().finish_job(job_id, *rest)
+            await super().finish_job(job_id, finish and job_id in self._over, *rest)
 
     async def drain(self) -> None:
         """Take no more steps, let the running ones end, cancel what is left; no lease stays behind."""

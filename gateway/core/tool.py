@@ -84,9 +84,12 @@ class Tool:
     row: type[BaseModel] | None = None
 
     def parse(self, raw: Mapping[str, Any]) -> Arguments:
-        """Return the arguments, validated; raise `InvalidArgument` that names each wrong one."""
+        """Return the arguments, validated; raise `InvalidArgument` that names each wrong one.
+
+        A null is an argument that was not given: models write out what they leave open.
+        """
         try:
-            arguments = self.arguments.model_validate(raw)
+            arguments = self.arguments.model_validate({name: value for name, value in raw.items() if value is not None})
         except ValidationError as exc:
             raise InvalidArgument(f"{self.name}: {_sentence(exc)}") from None
         if isinstance(arguments, Listing):

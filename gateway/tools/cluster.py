@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field, Strict
+from pydantic import Field
 
 from gateway.calls import Call
 from gateway.core.access import Permission
@@ -10,11 +10,11 @@ from gateway.core.answer import Page, Reading
 from gateway.core.cluster import ClusterStatus, NodeRow, NodeStats, Tier, Volume
 from gateway.core.tool import Effect, tool
 from gateway.tools.listing import page
-from gateway.tools.parameters import Limit, Offset
+from gateway.tools.parameters import Limit, Offset, Ref
 from gateway.views.cluster import CLUSTERS, NODE_KIND, NODES, TIERS, VOLUMES, node_view
 from gateway.views.inventory import resolve
 
-NodeRef = Annotated[Annotated[int, Strict()] | str, Field(description="node id or exact name")]
+NodeRef = Annotated[Ref, Field(description="node id or exact name")]
 
 
 @tool("GET /nodes", permission=Permission.READ, effect=Effect.READ)

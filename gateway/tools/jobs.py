@@ -2,14 +2,14 @@
 
 from typing import Annotated
 
-from pydantic import Field, Strict
+from pydantic import Field
 
 from gateway.calls import Call
 from gateway.core.access import Permission
 from gateway.core.answer import Page, Source
 from gateway.core.job import Job, JobState, JobView
 from gateway.core.tool import Effect, tool
-from gateway.tools.parameters import JobId, Limit, Offset
+from gateway.tools.parameters import JobId, Limit, Offset, Ref
 from gateway.views.inventory import matches
 
 MOST_WAIT_SECONDS = 45  # agents' clients hang up after 60 s
@@ -31,9 +31,7 @@ async def list_jobs(
     call: Call,
     *,
     state: Annotated[JobState | None, Field(description="only jobs in this state")] = None,
-    vm: Annotated[
-        Annotated[int, Strict()] | str | None, Field(description="only jobs on this VM, by id or name")
-    ] = None,
+    vm: Annotated[Ref | None, Field(description="only jobs on this VM, by id or name")] = None,
     limit: Limit = 20,
     offset: Offset = 0,
 ) -> Page[JobView]:

@@ -3,18 +3,19 @@
 from collections.abc import Collection
 from typing import Annotated
 
-from pydantic import Field, Strict
+from pydantic import Field
 
 from gateway.calls import Call
 from gateway.core.errors import Conflict, InvalidArgument, UnknownObject
 from gateway.core.ids import MachineKey
 from gateway.core.job import Target
 from gateway.core.vm import VmRow
+from gateway.tools.parameters import Ref, Whole
 from gateway.views.cluster import tier_fill
 from gateway.views.vm_parts import owner_of
 
-Key = Annotated[int, Field(ge=1, le=10**12)]
-MaybeVmRef = Annotated[Annotated[int, Strict()] | str | None, Field(description="VM id or exact name")]
+Key = Annotated[Whole, Field(ge=1, le=10**12)]
+MaybeVmRef = Annotated[Ref | None, Field(description="VM id or exact name")]
 DESCRIPTION_LIMIT = 1_900  # VergeOS takes 2,048 characters; the job's mark follows
 Description = Annotated[str, Field(max_length=DESCRIPTION_LIMIT)]
 AllowTight = Annotated[bool, Field(description="even where a storage tier is nearly full")]

@@ -35,11 +35,18 @@ async def of_route(tool: Tool, request: web.Request) -> dict[str, Any]:
     """
     if request.method in READS:
         await _require_no_body(request)
-        given = _from_query(tool, request.query)
+        given = _whole_list(tool) | _from_query(tool, request.query)
     else:
         _require_no_query(tool, request.query)
         given = await json_object(request)
     return _with_path(given, request.match_info)
+
+
+def _whole_list(tool: Tool) -> dict[str, Any]:
+    """Return the largest page of a list that comes in pages: scripts that ask for a list want all of it."""
+    properties = tool.input_schema.get("properties", {})
+    most = properties.get("limit", {}).get("maximum")
+    return {"limit": most} if most is not None and "offset" in properties else {}
 
 
 async def of_call(tool: Tool, request: web.Request) -> dict[str, Any]:

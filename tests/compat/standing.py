@@ -9,7 +9,7 @@ from gateway.simulator import Simulator, SimulatorSettings
 from tests.conftest import fast_settings
 from tests.journeys.inprocess import house
 
-QUICK = EngineTimes(poll=0.01, watch_fast=0.1, watch_medium=0.1, backoff_first=0.05)
+QUICK = EngineTimes(settle=0.5, poll=0.01, watch_fast=0.1, watch_medium=0.1, backoff_first=0.05)
 """Quick to look again, and as patient as in earnest: a busy machine must not make a request fail."""
 
 

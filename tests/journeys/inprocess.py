@@ -8,16 +8,24 @@ from typing import Any
 import aiohttp
 
 from gateway.app import serve
+from gateway.core.times import EngineTimes
 from gateway.services import Services, open_services
 from gateway.settings import Settings
 from gateway.simulator import Simulator
 from gateway.store.backend import open_backend
 from gateway.store.connection import WORKING
-from tests.conftest import eventually
+from tests.conftest import eventually, fast_settings
 from worker.runner import run_worker
 
+# Ten times as fast in the tests; requests and steps have more time than in earnest, for the machine may be busy.
+ROOMY = {"request": 5.0, "settle": 7.0, "step": 10.0, "lease": 14.0}
 FINAL = {"completed", "failed", "cancelled"}
 TRACES = ("Traceback", 'File "', ".py", "Error:", "Exception", "aiohttp", "redis.")
+
+
+def engine_settings(sim: Simulator, redis_url: str, **times: float) -> Settings:
+    """Return settings with these engine times (in seconds, before they are divided by ten)."""
+    return fast_settings(sim.url, redis_url, engine=EngineTimes(**{**ROOMY, **times}))
 
 
 @dataclass(frozen=True)

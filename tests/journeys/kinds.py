@@ -11,7 +11,7 @@ from worker import acts
 
 # Ten times as fast in the tests. Requests and steps have more time than in earnest: the machine may be busy.
 QUICK = EngineTimes(
-    request=5.0, settle=7.0, step=10.0, lease=14.0, watch_unforced=25.0, start_within=60.0, stop_within=20.0
+    request=5.0, settle=7.0, step=10.0, lease=14.0, watch_unforced=25.0, start_within=30.0, stop_within=20.0
 )
 
 ACT_FAULTS = {
@@ -41,8 +41,8 @@ def quick_settings(sim, redis_url, **more):
 class Kind:
     """One kind of job. `sends` are the acts of a plain success in order, by the action that VergeOS knows.
 
-    `prepare` makes ready the object and returns what the other two need: the call's path and body, and whether the
-    wish is there. `matches` are the parts of a fault that make it strike one of the acts only.
+    `prepare` makes the object ready and returns what the others need to know of it: the call's path and body, and
+    `there`, which tells whether the wish is fulfilled. `unconfirmed` acts, which no look confirms, are sent at most once.
     """
 
     method: str
@@ -51,16 +51,17 @@ class Kind:
     path: str
     body: dict[str, Any] = field(default_factory=dict)
     there: Callable[..., bool] = lambda sim, known: True
-    unconfirmed: frozenset[str] = frozenset()  # acts that no look confirms: sent at most once
+    unconfirmed: frozenset[str] = frozenset()
 
 
 def rows(sim, table, **wanted):
+    """Return the rows of a table with these values, as they are now."""
     sim.world.db.clock.settle()
     return [row for row in sim.world.db[table] if all(row.get(name) == value for name, value in wanted.items())]
 
 
 def running_vms(sim):
-    """Return VMs that run, each with an agent and a quick guest."""
+    """Return the VMs that run, each with a quick guest."""
     vms = [sim.vm(row["$key"]) for row in sim.world.db["vms"] if not row.get("is_snapshot")]
     for vm in vms:
         vm.guest_seconds = 2.0
@@ -141,6 +142,67 @@ PARTS = {
 }
 
 
+def _network(sim, number, *, running, pending=False):
+    """Make a network; return what names it."""
+    db, power = sim.world.db, sim.world.power
+    row, _ = sim.world.writes.create(db["vnets"], {"name": f"net {number}", "type": "internal"}, "ui-user")
+    if running:
+        power.running(row["machine"], db.now() - 100)
+    db["vnets"].change(row, {"need_fw_apply": pending})
+    return {"key": row["$key"], "name": row["name"], "machine": row["machine"], "owner": ("vnet", row["$key"])}
+
+
+def _tenant(sim, number, *, running):
+    """Make a tenant without nodes; return what names it."""
+    db = sim.world.db
+    row, _ = sim.world.writes.create(db["tenants"], {"name": f"tenant {number}"}, "ui-user")
+    if running:
+        word = {"status": "running", "state": "online", "running": True, "started": int(db.now()) - 100}
+        db["tenant_status"].change(db["tenant_status"].rows[row["status"]], word)
+    return {"key": row["$key"], "name": row["name"], "status": row["status"], "owner": ("tenant", row["$key"])}
+
+
+def is_running(sim, known):
+    """Tell whether a network or tenant runs."""
+    sim.world.db.clock.settle()
+    if "machine" in known:
+        return sim.world.power.is_running(known["machine"])
+    return bool(sim.world.db["tenant_status"].rows[known["status"]].get("running"))
+
+
+def is_pending(sim, known):
+    """Tell whether a network has rules that wait to be applied."""
+    return bool(rows(sim, "vnets", **{"$key": known["key"]})[0].get("need_fw_apply"))
+
+
+def _switch(path, action, make, there, **state):
+    return Kind(
+        "POST",
+        ("refresh" if action == "apply" else action,),
+        lambda sim, number: make(sim, number, **state),
+        f"{path}/{{key}}/{action}",
+        there=there,
+        unconfirmed=frozenset({"reset"}) if action == "reset" else frozenset(),
+    )
+
+
+def _is_off(sim, known):
+    return not is_running(sim, known)
+
+
+SWITCHES = {
+    "network poweron": _switch("/networks", "poweron", _network, is_running, running=False),
+    "network poweroff": _switch("/networks", "poweroff", _network, _is_off, running=True),
+    "network reset": _switch("/networks", "reset", _network, is_running, running=True),
+    "network apply": _switch(
+        "/networks", "apply", _network, lambda sim, known: not is_pending(sim, known), running=True, pending=True
+    ),
+    "tenant poweron": _switch("/tenants", "poweron", _tenant, is_running, running=False),
+    "tenant poweroff": _switch("/tenants", "poweroff", _tenant, _is_off, running=True),
+    "tenant reset": _switch("/tenants", "reset", _tenant, is_running, running=True),
+}
+
+
 def call_of(kind, known, **more):
     """Return method, path and body of the REST call."""
     body = {name: known["size_gb"] if value == "{size_gb}" else value for name, value in kind.body.items()}
@@ -156,9 +218,9 @@ def strike(action, known):
             return {"method": "PUT", "path": f"machine_drives/{known['drive']}$"}
         case "delete":
             return {"method": "DELETE", "path": f"machine_snapshots/{known['snapshot']}$"}
-    owner, key = known.get("owner", ("vm", known["hidden"] if action == "restore" else known["key"]))
+    owner, key = known["owner"] if "owner" in known else ("vm", known["hidden" if action == "restore" else "key"])
     said = f'(?=.*"{owner}":\\s*{key}\\b)(?=.*"action":\\s*"{action}")'
-    return {"method": "POST", "path": f"{'vnet' if owner == 'vnet' else owner}_actions", "body_matches": said}
+    return {"method": "POST", "path": f"{owner}_actions", "body_matches": said}
 
 
 def _names(member, known):
@@ -167,6 +229,9 @@ def _names(member, known):
 
 def reads_of(known):
     """Return the members of a fault that meets what is read of this VM and its parts."""
+    if "owner" in known:
+        owner, key = known["owner"]
+        return {"method": "GET", "path": f"{owner}s/{key}\\b"}
     parts = [f"vms/{known['key']}\\b", f"machine(%20|\\+)eq(%20|\\+){known['machine']}\\b"]
     parts += [f"machine_drives/{known['drive']}\\b"] if "drive" in known else []
     parts += [f"machine_snapshots/{known['snapshot']}\\b"] if "snapshot" in known else []
@@ -179,6 +244,9 @@ def sent(sim, known):
 
 
 def _of(sim, action, known):
+    if "owner" in known:
+        owner, key = known["owner"]
+        return (action.table, action.key) == (f"{owner}_actions", key)
     if action.table == "vm_actions":
         return action.key in (known["key"], known.get("hidden"))
     if action.action == "create":

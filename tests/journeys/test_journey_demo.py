@@ -16,7 +16,6 @@ from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
 from gateway.simulator import Simulator, SimulatorSettings
-
 from tests.test_readme import curl_lines
 
 POWER_OFF = {"wait_timeout": 30, "force_after_timeout": True}

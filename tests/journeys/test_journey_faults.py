@@ -5,9 +5,8 @@ import signal
 import time
 
 import pytest
-from inprocess import FINAL, house
+from inprocess import FINAL, engine_settings, house
 
-from gateway.core.times import EngineTimes
 from tests.conftest import eventually, fast_settings
 
 WRONG_CALLS = [
@@ -26,6 +25,11 @@ WRONG_CALLS = [
     ("POST", "/tools/force_off_vm", {"id": {"name": "web-1"}}, "id"),
     ("POST", "/tools/get_vm", {"id": ["34"]}, "id"),
 ]
+
+
+@pytest.fixture
+def settings(sim, redis_url):
+    return engine_settings(sim, redis_url)
 
 
 @pytest.fixture
@@ -117,7 +121,7 @@ async def test_a_vm_deleted_before_the_act_fails_the_job(idle):
 
 
 async def test_a_vm_deleted_while_its_shutdown_is_awaited_fails_the_job_soon(sim, redis_url):
-    settings = fast_settings(sim.url, redis_url, engine=EngineTimes(fallback=5.0))
+    settings = engine_settings(sim, redis_url, fallback=12.0)
     async with house(sim, settings) as gateway:
         vm = sim.vm("web-1").ignore_acpi()
         job = await gateway.power_off(vm, wait_timeout=600)
@@ -174,7 +178,7 @@ async def test_a_job_submitted_before_vergeos_went_down_says_so_and_acts_once_wh
 
 
 async def test_a_job_can_be_cancelled_while_vergeos_is_down(sim, redis_url):
-    settings = fast_settings(sim.url, redis_url, engine=EngineTimes(fallback=5.0))
+    settings = engine_settings(sim, redis_url, fallback=12.0)
     async with house(sim, settings) as gateway:
         vm = sim.vm("web-1").ignore_acpi()
         job = await gateway.power_off(vm, wait_timeout=600, force_after_timeout=True)
@@ -260,10 +264,10 @@ READ_FAULTS = {
 }
 
 
-@pytest.mark.parametrize("name", [*READ_FAULTS][:-1] + [pytest.param("huge", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", [*[*READ_FAULTS][:-1], pytest.param("huge", marks=pytest.mark.slow)])
 async def test_a_read_that_vergeos_spoils_names_the_fault_and_works_again_after(sim, redis_url, name):
     fault, status, code = READ_FAULTS[name]
-    settings = fast_settings(sim.url, redis_url, vergeos_timeout=0.4, vergeos_max_answer_mb=2)
+    settings = fast_settings(sim.url, redis_url, vergeos_timeout=1.0, vergeos_max_answer_mb=2)
     async with house(sim, settings, workers=0) as gateway:
         sim.fault(**fault, path="/api/v4/vms", count=None)
         reads = [("GET", path) for path in ("/vms", "/vms/34", "/vms/web-1")]

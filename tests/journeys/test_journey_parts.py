@@ -67,6 +67,7 @@ async def test_each_kind_succeeds_with_each_act_sent_once(gateway):
         assert PARTS[name].there(gateway.sim, known), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "action"), EVERY_ACT)
 async def test_an_act_whose_answer_is_spoiled_takes_effect_once(gateway, name, action):
     kind, vms = PARTS[name], running_vms(gateway.sim)
@@ -104,6 +105,7 @@ async def test_a_worker_that_dies_around_each_act_leaves_it_done_once(gateway, m
             assert kind.there(gateway.sim, known), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PARTS)
 async def test_reads_that_vergeos_spoils_at_any_step_change_nothing(idle, name):
     started = []
@@ -147,6 +149,7 @@ async def test_what_vergeos_refuses_ends_the_job_and_the_vm_runs_as_before(gatew
             assert (ended["result"]["attached"], ended["result"]["changed"]) == (False, True)
 
 
+@pytest.mark.slow
 async def test_what_vergeos_takes_and_does_not_do_times_out_and_says_so(gateway, monkeypatch):
     monkeypatch.setattr(vm_actions, "HOT_PLUG_SECONDS", NEVER_SECONDS)
     plugged, stubborn, broken = running_vms(gateway.sim)[:3]
@@ -243,6 +246,7 @@ async def test_a_guest_that_ignores_its_shutdown_is_restored_by_force_only(gatew
     assert second.running
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [None, "reset_after", "500"])
 async def test_a_vm_that_cannot_be_read_while_it_is_restored_runs_again(gateway, fault):
     vm = running_vms(gateway.sim)[0].unreadable_while_restoring(24)
@@ -298,19 +302,19 @@ async def test_each_kind_that_is_cancelled_before_its_answer_sends_nothing_more(
         known, first = known_of(gateway.sim, name, vm), PARTS[name].sends[0]
         gateway.sim.fault("hang", effect=done, **strike(first, known))
         job = await begun(gateway, name, known)
-        await eventually(lambda known=known: not meets(gateway.sim, known))
+        await eventually(lambda: not waiting_faults(gateway.sim))
         assert (await gateway.call("POST", f"/jobs/{job}/cancel")).status == 200
         started.append((name, known, first, job))
     for name, known, first, job in started:
         ended = await gateway.ended(job, 15)
         assert ended["state"] == "cancelled" or done, f"{name} {ended}"
         expected = [first] if done else []
-        assert sent(gateway.sim, known) == (expected + ["poweron"] if first == "poweroff" and done else expected)
+        assert sent(gateway.sim, known) == ([*expected, "poweron"] if first == "poweroff" and done else expected)
         assert known["vm"].running
 
 
-def meets(sim, known):
-    """Tell whether a fault for this VM still waits for its request."""
+def waiting_faults(sim):
+    """Return the faults that still wait for their request."""
     return [fault for fault in sim.faults if fault.hits == 0]
 
 

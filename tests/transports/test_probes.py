@@ -61,7 +61,7 @@ async def test_figures_come_in_the_format_that_is_asked_for(lamps):
 async def test_the_front_page_shows_the_entrances_that_there_are(lamps):
     page = await told(await lamps.get("/"))
     assert (page["name"], page["version"]) == ("vergeos-gateway", __version__)
-    assert set(page["entrances"]) == {"/tools", "/health", "/metrics"}
+    assert set(page["entrances"]) == {"/tools", "/health", "/metrics", "/openapi.json", "/docs"}
     for entrance in page["entrances"]:
         assert (await lamps.get(entrance)).status == 200
 
