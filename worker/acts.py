@@ -6,8 +6,9 @@ from dataclasses import replace
 from gateway.core.drive import DriveLook
 from gateway.core.errors import VergeOSNotFound
 from gateway.core.ids import MachineKey, NetworkKey, TenantKey, VmKey
-from gateway.core.job import Act, Job, Look, Part, Seen
+from gateway.core.job import Act, Job
 from gateway.core.snapshot import SnapshotLook
+from gateway.core.step import Look, Part, Seen
 from gateway.services import Services
 from gateway.vergeos import drives, networks, nodes, snapshots, tenants, vms
 from gateway.vergeos.client import VergeClient

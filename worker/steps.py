@@ -16,28 +16,9 @@ from gateway.core.errors import (
     VergeOSNotFound,
     VergeOSUnreachable,
 )
-from gateway.core.job import (
-    Act,
-    Ask,
-    Before,
-    Confirm,
-    Done,
-    Fail,
-    Inquire,
-    Job,
-    JobState,
-    Look,
-    Moment,
-    Phase,
-    Problem,
-    Question,
-    Seen,
-    Step,
-    Stopped,
-    Undo,
-    Wait,
-)
+from gateway.core.job import Act, Before, Job, JobState, Phase, Problem, Question
 from gateway.core.network import NetworkLook
+from gateway.core.step import Ask, Confirm, Done, Fail, Inquire, Look, Moment, Seen, Step, Stopped, Undo, Wait
 from gateway.core.text import NAME_LIMIT, clean
 from gateway.services import Services
 from gateway.store.jobs import Fenced, Held, Moved, Watch

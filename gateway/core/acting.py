@@ -2,7 +2,8 @@
 
 from typing import cast
 
-from gateway.core.job import Act, Ask, Confirm, Done, Fail, Inquire, Job, Look, Moment, Phase, Seen, Step, Stopped, Wait
+from gateway.core.job import Act, Job, Phase
+from gateway.core.step import Ask, Confirm, Done, Fail, Inquire, Look, Moment, Seen, Step, Stopped, Wait
 from gateway.core.times import EngineTimes
 from gateway.core.wishes import PowerOff, Resize
 

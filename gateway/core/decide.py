@@ -4,10 +4,11 @@ from collections.abc import Callable, Mapping
 
 from gateway.core.acting import still_landing
 from gateway.core.drives import add_drive, resize_drive
-from gateway.core.job import Ask, Done, Fail, Inquire, Job, Moment, Seen, Step, Stopped, Wait, Wished
+from gateway.core.job import Job, Wished
 from gateway.core.power import force_off, power_off, power_on, reset
 from gateway.core.resize import resize
 from gateway.core.snapshots import create_snapshot, delete_snapshot, restore_snapshot
+from gateway.core.step import Ask, Done, Fail, Inquire, Moment, Seen, Step, Stopped, Wait
 from gateway.core.switching import network_action, tenant_action
 from gateway.core.times import EngineTimes
 

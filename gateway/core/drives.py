@@ -4,7 +4,8 @@ from typing import cast
 
 from gateway.core import acting
 from gateway.core.drive import GB_BYTES, HOT_PLUGGABLE, DriveLook
-from gateway.core.job import Act, Ask, Confirm, Done, Fail, Job, Look, Moment, Part, Phase, Seen, Step, Stopped, Wait
+from gateway.core.job import Act, Job, Phase
+from gateway.core.step import Ask, Confirm, Done, Fail, Look, Moment, Part, Seen, Step, Stopped, Wait
 from gateway.core.times import EngineTimes
 from gateway.core.wishes import AddDrive, ResizeDrive
 

@@ -3,7 +3,8 @@
 from typing import Literal, cast
 
 from gateway.core import acting
-from gateway.core.job import Act, Ask, Done, Fail, Job, Look, Moment, Phase, Seen, Step, Stopped, Wait
+from gateway.core.job import Act, Job, Phase
+from gateway.core.step import Ask, Done, Fail, Look, Moment, Seen, Step, Stopped, Wait
 from gateway.core.times import EngineTimes
 from gateway.core.wishes import Reset
 

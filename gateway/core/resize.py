@@ -7,22 +7,8 @@ the next power cycle (VergeOS API notes 3.8).
 from typing import Any, cast
 
 from gateway.core import acting
-from gateway.core.job import (
-    Act,
-    Ask,
-    Confirm,
-    Done,
-    Fail,
-    Job,
-    Look,
-    Moment,
-    Phase,
-    Seen,
-    Step,
-    Stopped,
-    Undo,
-    Wait,
-)
+from gateway.core.job import Act, Job, Phase
+from gateway.core.step import Ask, Confirm, Done, Fail, Look, Moment, Seen, Step, Stopped, Undo, Wait
 from gateway.core.times import EngineTimes
 from gateway.core.vm import VmLook
 from gateway.core.wishes import Resize

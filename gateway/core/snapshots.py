@@ -4,24 +4,9 @@ from datetime import UTC, datetime
 from typing import Final, cast
 
 from gateway.core import acting
-from gateway.core.job import (
-    Act,
-    Ask,
-    Confirm,
-    Done,
-    Fail,
-    Job,
-    Look,
-    Moment,
-    Part,
-    Phase,
-    Seen,
-    Step,
-    Stopped,
-    Undo,
-    Wait,
-)
+from gateway.core.job import Act, Job, Phase
 from gateway.core.snapshot import SnapshotLook
+from gateway.core.step import Ask, Confirm, Done, Fail, Look, Moment, Part, Seen, Step, Stopped, Undo, Wait
 from gateway.core.times import EngineTimes
 from gateway.core.wishes import CreateSnapshot, DeleteSnapshot, RestoreSnapshot
 

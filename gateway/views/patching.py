@@ -1,7 +1,8 @@
 """What a job saw or changed, laid over the views so that whoever reads next sees it too."""
 
 from gateway.core.ids import VmKey
-from gateway.core.job import Job, Seen, Target
+from gateway.core.job import Job, Target
+from gateway.core.step import Seen
 from gateway.views.declared import VMS
 from gateway.views.networks import patch_network, patch_network_power
 from gateway.views.tenants import patch_tenant, patch_tenant_power

@@ -1,26 +1,8 @@
 """Jobs, looks and moments for the tables of the deciders, and a step told in a few words."""
 
 from gateway.core.decide import next_step
-from gateway.core.job import (
-    Act,
-    Ask,
-    Before,
-    Confirm,
-    Done,
-    Fail,
-    Inquire,
-    Job,
-    Look,
-    Moment,
-    Problem,
-    Question,
-    Seen,
-    Stopped,
-    Target,
-    Undo,
-    Wait,
-    Wished,
-)
+from gateway.core.job import Act, Before, Job, Problem, Question, Target, Wished
+from gateway.core.step import Ask, Confirm, Done, Fail, Inquire, Look, Moment, Seen, Stopped, Undo, Wait
 from gateway.core.times import EngineTimes
 from gateway.core.vm import VmLook
 

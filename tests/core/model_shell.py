@@ -9,27 +9,8 @@ import math
 from model_vm import TIMES, Lost, Refused, Unreachable
 
 from gateway.core.decide import before_begun, next_step, with_answers
-from gateway.core.job import (
-    Act,
-    Ask,
-    Before,
-    Confirm,
-    Done,
-    Fail,
-    Inquire,
-    Job,
-    JobState,
-    Look,
-    Moment,
-    Phase,
-    Problem,
-    Question,
-    Seen,
-    Stopped,
-    Undo,
-    Wait,
-    Wished,
-)
+from gateway.core.job import Act, Before, Job, JobState, Phase, Problem, Question, Wished
+from gateway.core.step import Ask, Confirm, Done, Fail, Inquire, Look, Moment, Seen, Stopped, Undo, Wait
 
 AT_ONCE_SECONDS = 0.05
 CLOCKS_APART_SECONDS = 10.0

@@ -8,7 +8,7 @@ import itertools
 from bisect import bisect_right
 from dataclasses import dataclass, field
 
-from gateway.core.job import Seen
+from gateway.core.step import Seen
 from gateway.core.times import EngineTimes
 from gateway.core.vm import VmLook
 

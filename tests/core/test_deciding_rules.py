@@ -6,7 +6,8 @@ import pytest
 from decider_cases import CANCEL, TIMES, answered, asked, at, decided, job_of, live, observed, question, told
 
 from gateway.core.decide import DECIDERS, before_begun, with_answers
-from gateway.core.job import Job, JobState, Seen
+from gateway.core.job import Job, JobState
+from gateway.core.step import Seen
 from gateway.core.wishes import AnyWish, ForceOff, PowerOff, PowerOn, Reset, Resize
 
 WISHES = (PowerOn(), PowerOff(), ForceOff(), Reset(), Resize(cpu_cores=4))

@@ -7,7 +7,7 @@ from decider_cases import CANCEL, TIMES, answered, asked, at, decided, job_of, l
 
 from gateway.core.decide import next_step
 from gateway.core.drive import GB_BYTES, DriveLook
-from gateway.core.job import Look, Part
+from gateway.core.step import Look, Part
 from gateway.core.wishes import AddDrive, ResizeDrive
 
 ADD = AddDrive(name="more", size_bytes=5 * GB_BYTES)

@@ -20,8 +20,8 @@ from decider_cases import (
 )
 
 from gateway.core.decide import next_step
-from gateway.core.job import Look, Part
 from gateway.core.snapshot import SnapshotLook
+from gateway.core.step import Look, Part
 from gateway.core.wishes import CreateSnapshot, DeleteSnapshot, RestoreSnapshot
 
 CREATE = CreateSnapshot(name="before", expires_at=9_000)

@@ -6,8 +6,9 @@ import pytest
 from decider_cases import CANCEL, TIMES, answered, asked, at, decided, job_of, observed, refused, table
 
 from gateway.core.decide import next_step
-from gateway.core.job import Before, Seen, Target
+from gateway.core.job import Before, Target
 from gateway.core.network import NetworkLook
+from gateway.core.step import Seen
 from gateway.core.tenant import TenantLook
 from gateway.core.wishes import NetworkAction, TenantAction
 

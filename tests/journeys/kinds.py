@@ -1,4 +1,4 @@
-"""The kinds of jobs on parts of VMs, networks and tenants: how each is called, what it sends, when its wish is there."""
+"""The kinds of jobs on parts of VMs, networks and tenants: how each is called, what it sends, when it is fulfilled."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -42,7 +42,7 @@ class Kind:
     """One kind of job. `sends` are the acts of a plain success in order, by the action that VergeOS knows.
 
     `prepare` makes the object ready and returns what the others need to know of it: the call's path and body, and
-    `there`, which tells whether the wish is fulfilled. `unconfirmed` acts, which no look confirms, are sent at most once.
+    `there`, which tells whether the wish is fulfilled. No look confirms the acts in `unconfirmed`: at most once.
     """
 
     method: str

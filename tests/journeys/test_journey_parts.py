@@ -133,7 +133,7 @@ REFUSED = {  # what VergeOS refuses: how the job ends, and whether the VM runs
 }
 
 
-@pytest.mark.parametrize("status", [403, 409, 422])
+@pytest.mark.parametrize("status", [403, 422])
 async def test_what_vergeos_refuses_ends_the_job_and_the_vm_runs_as_before(gateway, status):
     started = []
     for (case, end), vm in zip(REFUSED.items(), running_vms(gateway.sim), strict=False):
@@ -231,6 +231,7 @@ async def test_a_restore_of_a_vm_that_is_off_leaves_it_off(gateway):
     assert not vm.running
 
 
+@pytest.mark.slow
 async def test_a_guest_that_ignores_its_shutdown_is_restored_by_force_only(gateway):
     first, second = [vm.ignore_acpi() for vm in running_vms(gateway.sim)[:2]]
     knowns = [known_of(gateway.sim, "restore snapshot", vm) for vm in (first, second)]
@@ -333,7 +334,7 @@ async def test_a_drive_whose_attaching_is_cancelled_stays_and_is_named(gateway, 
     )
 
 
-@pytest.mark.parametrize("guest", ["obeys late", "ignores"])
+@pytest.mark.parametrize("guest", ["obeys late", pytest.param("ignores", marks=pytest.mark.slow)])
 async def test_a_restore_that_is_cancelled_while_the_vm_stops_ends_with_the_vm_running(gateway, guest):
     vm = running_vms(gateway.sim)[0].ignore_acpi(guest == "ignores")
     vm.guest_seconds = 16.0
@@ -346,7 +347,7 @@ async def test_a_restore_that_is_cancelled_while_the_vm_stops_ends_with_the_vm_r
     assert vm.running
 
 
-@pytest.mark.parametrize("phase", ["changing", "starting"])
+@pytest.mark.parametrize("phase", ["changing", pytest.param("starting", marks=pytest.mark.slow)])
 async def test_a_restore_that_is_cancelled_after_it_was_sent_is_carried_to_its_end(gateway, phase):
     vm = running_vms(gateway.sim)[0].unreadable_while_restoring(20)
     known = known_of(gateway.sim, "restore snapshot", vm)
