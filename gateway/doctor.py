@@ -1,8 +1,13 @@
 """What stands in the way: one look at Redis, VergeOS, the credentials and the workers, in words."""
 
-from gateway.core.errors import GatewayError, UpstreamError
+import asyncio
+
+from gateway.core.errors import GatewayError, StoreError, UpstreamError
+from gateway.core.overview import hidden_part
 from gateway.services import Services
 from gateway.store.backend import Backend
+from gateway.views.cluster import COUNTS, NODES
+from gateway.views.tenants import TENANTS
 
 
 async def examine(services: Services, backend: Backend, *, try_credentials: bool) -> str:
@@ -28,9 +33,24 @@ async def _vergeos(services: Services) -> str:
         version = await services.vergeos.version()
         identity = await services.vergeos.identity()
         await services.site.require()
+    except StoreError:
+        return "vergeos     not asked further: Redis does not answer"
     except UpstreamError as exc:
         return f"vergeos     FAILS: {exc.code}: {exc.detail}\n            {exc.next_step}"
-    return f"vergeos     ok, {identity.name or 'unnamed'}, version {version}"
+    return f"vergeos     ok, {identity.name or 'unnamed'}, version {version}{await _sight(services)}"
+
+
+async def _sight(services: Services) -> str:
+    """Tell where the gateway's key sees less than the platform counts: the lists are then shorter, without an error."""
+    views = services.views
+    try:
+        vms, nodes, tenants, counts = await asyncio.gather(
+            views.vms(), views.rows(NODES), views.rows(TENANTS), views.rows(COUNTS)
+        )
+    except UpstreamError as exc:
+        return f"\n            what the key sees could not be told: {exc.code}"
+    hidden = hidden_part(counts.rows, vms=len(vms.rows), nodes=len(nodes.rows), tenants=len(tenants.rows))
+    return "" if hidden is None else f"\n            {hidden}"
 
 
 async def _jobs(services: Services) -> str:

@@ -1,8 +1,11 @@
 """The shapes of answers that join several reads: search hits, the overview, a diagnosis, a history."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from gateway.core.cluster import Counts
 
 
 class _Shape(BaseModel):
@@ -60,3 +63,20 @@ class Moment(_Shape):
     what: str
     by: str
     job: str | None = None
+
+
+def hidden_part(counts: Sequence[Counts], *, vms: int, nodes: int, tenants: int) -> str | None:
+    """Tell where the platform counts more than the gateway's key sees: a limited user gets shorter lists, no errors.
+
+    Whether VergeOS counts snapshots among its machines is not known (VergeOS API notes 6.4), so it is said.
+    """
+    told = []
+    for count in counts[:1]:
+        for what, platform, seen in (
+            ("VMs, if it counts no snapshots", count.machines, vms),
+            ("nodes", count.nodes, nodes),
+            ("tenants", count.tenants, tenants),
+        ):
+            if platform.total is not None and platform.total > seen:
+                told.append(f"{seen} of {platform.total} {what}")
+    return f"the gateway's key sees only {'; '.join(told)}" if told else None

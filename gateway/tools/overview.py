@@ -9,11 +9,10 @@ from pydantic import BaseModel, Field
 from gateway.calls import Call
 from gateway.core.access import Permission
 from gateway.core.answer import Page, Reading, Source
-from gateway.core.cluster import Counts
 from gateway.core.drive import DriveRow
 from gateway.core.job import Job
 from gateway.core.journal import Alarm
-from gateway.core.overview import Diagnosis, Hit, Moment, Overview
+from gateway.core.overview import Diagnosis, Hit, Moment, Overview, hidden_part
 from gateway.core.tool import Effect, tool
 from gateway.tools.listing import holds
 from gateway.tools.parameters import TenantRef, VmRef
@@ -86,26 +85,9 @@ async def get_overview(call: Call) -> Reading[Overview]:
         you_may=tuple(sorted(call.caller.permissions)),
         oldest_seconds=round(max(now - as_of, 0.0), 1),
         unseen_seconds=None if since is None else round(max(now - since, 0.0), 1),
-        hidden=_hidden(counts.rows, vms=len(vms.rows), nodes=len(nodes.rows), tenants=len(tenants.rows)),
+        hidden=hidden_part(counts.rows, vms=len(vms.rows), nodes=len(nodes.rows), tenants=len(tenants.rows)),
     )
     return Reading(value=overview, as_of=as_of, source=source)
-
-
-def _hidden(counts: Sequence[Counts], *, vms: int, nodes: int, tenants: int) -> str | None:
-    """Tell where the platform counts more than the gateway's key sees: a limited user gets shorter lists, no errors.
-
-    Whether VergeOS counts snapshots among its machines is not known (VergeOS API notes 6.4), so it is said.
-    """
-    told = []
-    for count in counts[:1]:
-        for what, platform, seen in (
-            ("VMs, if it counts no snapshots", count.machines, vms),
-            ("nodes", count.nodes, nodes),
-            ("tenants", count.tenants, tenants),
-        ):
-            if platform.total is not None and platform.total > seen:
-                told.append(f"{seen} of {platform.total} {what}")
-    return f"the gateway's key sees only {'; '.join(told)}" if told else None
 
 
 @tool("GET /vms/{id}/diagnosis", permission=Permission.READ, effect=Effect.READ)

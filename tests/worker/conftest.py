@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 
 from gateway.core.job import Target
+from gateway.core.text import NAME_LIMIT, clean
 from gateway.core.times import EngineTimes
 from gateway.services import open_services
 from gateway.simulator import Simulator, SimulatorSettings
@@ -33,7 +34,8 @@ class Crew:
 
     async def submit(self, vm, wish, tool="power_off_vm", **more):
         """Accept a wish for a simulated VM; return the job."""
-        target = Target(key=vm.key, machine_key=vm.machine_key, name=vm.name, uuid=vm.uuid)
+        name = clean(vm.name, NAME_LIMIT)
+        target = Target(key=vm.key, machine_key=vm.machine_key, name=name, uuid=vm.uuid)
         draft = Draft(tool=tool, arguments={}, wish=wish, target=target, owner="tester", face="rest", **more)
         return await self.first.submit(draft)
 
@@ -89,6 +91,6 @@ async def crew(sim, redis_url):
 @pytest.fixture
 async def big_crew(redis_url):
     """A crew on a simulated VergeOS of some sixty VMs."""
-    async with Simulator(SimulatorSettings(vms=60, seed=7, time_scale=20.0)) as sim:
-        async with crew_on(sim, redis_url) as opened:
-            yield opened
+    simulated = SimulatorSettings(vms=60, seed=7, time_scale=20.0)
+    async with Simulator(simulated) as sim, crew_on(sim, redis_url) as opened:
+        yield opened

@@ -89,6 +89,13 @@ STORIES = {
         ["update", "poweroff", "poweron"],
         runs_after=True,
     ),
+    "resize, ignored, forced": Story(
+        "modify_vm",
+        lambda vm: Resize(cpu_cores=vm.cpu_cores + 1, may_stop=True, wait_seconds=1, force=True),
+        ["update", "poweroff", "kill", "poweron"],
+        ignores=True,
+        runs_after=True,
+    ),
     "resize, ignored": Story(
         "modify_vm",
         lambda vm: Resize(cpu_cores=vm.cpu_cores + 1, may_stop=True, wait_seconds=1),
