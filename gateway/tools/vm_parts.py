@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from gateway.calls import Call
 from gateway.core.errors import Conflict, InvalidArgument, UnknownObject
@@ -14,7 +14,13 @@ from gateway.tools.parameters import Ref, Whole
 from gateway.views.cluster import tier_fill
 from gateway.views.vm_parts import owner_of
 
-Key = Annotated[Whole, Field(ge=1, le=10**12)]
+
+def _read(value: object) -> object:
+    """Take the digits of a path for the number that they are."""
+    return int(value) if isinstance(value, str) and value.isdecimal() and value.isascii() else value
+
+
+Key = Annotated[Whole, BeforeValidator(_read), Field(ge=1, le=10**12)]
 MaybeVmRef = Annotated[Ref | None, Field(description="VM id or exact name")]
 DESCRIPTION_LIMIT = 1_900  # VergeOS takes 2,048 characters; the job's mark follows
 Description = Annotated[str, Field(max_length=DESCRIPTION_LIMIT)]

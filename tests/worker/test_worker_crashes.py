@@ -12,7 +12,7 @@ from gateway.core.wishes import ForceOff, PowerOff, PowerOn, Reset, Resize
 from gateway.store.jobs import Jobs
 from worker import acts
 
-AT_ONCE = 12  # jobs driven at the same time
+AT_ONCE = 16  # jobs driven at the same time
 
 
 class Crash(BaseException):
@@ -131,7 +131,10 @@ async def told(crew, lines, story, vm, line):
     return crashed, (job.state.value, problem), crew.actions(vm), vm.running
 
 
-@pytest.mark.parametrize("name", STORIES)
+LONG = {"resize, ignored, forced", "resize, ignored", "power off, ignored", "reboot"}
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in LONG else n for n in STORIES])
 async def test_wherever_a_worker_dies_the_effect_comes_once_and_the_job_ends_right(big_crew, lines, name):
     story, sim = STORIES[name], big_crew.sim
     vms = prepared(sim, story)
