@@ -6,13 +6,14 @@ from dataclasses import replace
 from gateway.core.drive import DriveLook
 from gateway.core.errors import VergeOSNotFound
 from gateway.core.ids import MachineKey, NetworkKey, TenantKey, VmKey
-from gateway.core.job import Act, Job
+from gateway.core.job import Act, Job, Live
 from gateway.core.snapshot import SnapshotLook
 from gateway.core.step import Look, Part, Seen
 from gateway.services import Services
 from gateway.vergeos import drives, networks, nodes, snapshots, tenants, vms
 from gateway.vergeos.client import VergeClient
 from gateway.vergeos.looks import live
+from gateway.vergeos.together import together
 
 LOG_LINES = 20
 EXPLAINING_LINES = 3
@@ -23,21 +24,35 @@ Perform = Callable[[VergeClient, Job, Act], Awaitable[int | None]]
 
 
 async def look(services: Services, job: Job, wanted: Look) -> Seen:
-    """Return a live look at a job's object, with what else the decider asked for. Raises `UpstreamError`."""
+    """Return a live look at a job's object, with what else the decider asked for. Raises `UpstreamError`.
+
+    What can be asked side by side is: a slow VergeOS must fit into the time of a step.
+    """
     await services.site.require()
     at = await services.jobs.now()
-    try:
-        found = await live(services.vergeos, job.target)
-    except VergeOSNotFound:
-        return Seen(at=at, running=False, status="gone", gone=True, sought=wanted.part is not None)
+    async with together() as group:
+        looking = group.create_task(_found(services.vergeos, job))
+        log = group.create_task(_asked_in_log(services, job)) if wanted.log else None
+        part = group.create_task(_part(services.vergeos, job, wanted.part)) if wanted.part is not None else None
+    found = looking.result()
+    if found is None:
+        return Seen(at=at, running=False, status="gone", gone=True, sought=part is not None)
     seen = Seen.of(found, at)
-    if wanted.log:
-        seen = replace(seen, asked_in_log=await _asked_in_log(services, job))
+    if log is not None:
+        seen = replace(seen, asked_in_log=log.result())
+    if part is not None:
+        seen = replace(seen, sought=True, part=part.result())
     if wanted.rooms and seen.vm is not None:
         seen = replace(seen, rooms=True, room_mb=await nodes.most_free_ram_mb(services.vergeos, seen.vm))
-    if wanted.part is not None:
-        seen = replace(seen, sought=True, part=await _part(services.vergeos, job, wanted.part))
     return seen
+
+
+async def _found(client: VergeClient, job: Job) -> Live | None:
+    """Return the job's object as VergeOS has it now, None where it is gone."""
+    try:
+        return await live(client, job.target)
+    except VergeOSNotFound:
+        return None
 
 
 async def _part(client: VergeClient, job: Job, part: Part) -> DriveLook | SnapshotLook | None:

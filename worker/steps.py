@@ -14,6 +14,7 @@ from gateway.core.errors import (
     VergeOSForbidden,
     VergeOSInvalid,
     VergeOSNotFound,
+    VergeOSTimeout,
     VergeOSUnreachable,
 )
 from gateway.core.job import Act, Before, Job, JobState, Phase, Problem, Question
@@ -29,6 +30,7 @@ from worker import acts
 AT_ONCE_SECONDS = 0.05  # until a step that was interrupted is tried again
 QUEUED_SECONDS = 5.0  # how often a job looks whether its turn has come, should its wake be lost
 MOST_LOOKS = 12  # of one step at the object
+ASKING_SHARE = 0.9  # of a step's time may go to VergeOS; the rest is for saving what came of it
 REFUSALS = (VergeOSInvalid, VergeOSConflict, VergeOSForbidden, VergeOSNotFound)
 ENDINGS = {Done: JobState.COMPLETED, Fail: JobState.FAILED, Stopped: JobState.CANCELLED}
 
@@ -74,7 +76,7 @@ class StepRun:
         self._services = services
         self._times = services.settings.times
         self._held = held
-        self._ends_at = time.monotonic() + self._times.step
+        self._ends_at = time.monotonic() + self._times.step * ASKING_SHARE
         self._seen: Seen | None = None
         self._looks = 0
 
@@ -172,7 +174,11 @@ class StepRun:
 
     async def _look(self, job: Job, wanted: Look) -> None:
         self._looks += 1
-        seen = await acts.look(self._services, job, wanted)
+        try:
+            async with asyncio.timeout(self._ends_at - time.monotonic()):
+                seen = await acts.look(self._services, job, wanted)
+        except TimeoutError:
+            raise VergeOSTimeout("VergeOS answers too slowly for a look within the time of a step") from None
         await self._services.watching.saw()
         self._seen = seen
         if seen.gone:

@@ -1,4 +1,4 @@
-"""`python -m tests.bench.reads`: requests a second of cached reads, against a bare aiohttp handler sending the same bytes.
+"""`python -m tests.bench.reads`: cached reads a second, against a bare aiohttp handler sending the same bytes.
 
 Needs `wrk` and a Redis server. Gateway, reference and simulator are processes or loops of this machine; the medians of
 five pairs are printed, gateway and reference in turn, so that a drift of the machine's speed meets both.

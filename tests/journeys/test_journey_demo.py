@@ -1,4 +1,4 @@
-"""The README's first five minutes, with real processes: `vergeos-gateway demo`, curl's lines, MCP over HTTP and stdio."""
+"""The README's first five minutes with real processes: the demo, curl's lines, MCP over HTTP and stdio."""
 
 import asyncio
 import json
@@ -46,13 +46,9 @@ async def demo(folder, **environment):
 
 async def follow(http, url, job_id):
     """Return a job's events, read as curl -N reads them, until the stream ends."""
-    events = []
     async with http.get(f"{url}/jobs/{job_id}/events") as response:
         assert response.content_type == "text/event-stream"
-        async for line in response.content:
-            if line.startswith(b"data: "):
-                events.append(json.loads(line[6:]))
-    return events
+        return [json.loads(line[6:]) async for line in response.content if line.startswith(b"data: ")]
 
 
 async def test_a_newcomer_lists_vms_and_powers_one_off_over_rest(tmp_path):
@@ -92,11 +88,11 @@ async def test_an_assistant_does_the_same_over_mcp_in_both_eras(tmp_path):
 
 
 async def test_the_demo_is_simulated_whatever_the_environment_names(tmp_path):
-    async with demo(tmp_path, VERGEOS_HOST="verge.invalid", VERGEOS_API_KEY="real") as (_, url):
-        async with aiohttp.ClientSession() as http:
-            health = await (await http.get(f"{url}/health")).json()
-            assert health["site"] == "simulated"
-            assert (await http.get(f"{url}/vms")).status == 200
+    real = {"VERGEOS_HOST": "verge.invalid", "VERGEOS_API_KEY": "real"}
+    async with demo(tmp_path, **real) as (_, url), aiohttp.ClientSession() as http:
+        health = await (await http.get(f"{url}/health")).json()
+        assert health["site"] == "simulated"
+        assert (await http.get(f"{url}/vms")).status == 200
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
