@@ -28,9 +28,9 @@ async def look(services: Services, job: Job, wanted: Look) -> Seen:
 
     What can be asked side by side is: a slow VergeOS must fit into the time of a step.
     """
-    await services.site.require()
     at = await services.jobs.now()
     async with together() as group:
+        group.create_task(services.site.require())
         looking = group.create_task(_found(services.vergeos, job))
         log = group.create_task(_asked_in_log(services, job)) if wanted.log else None
         part = group.create_task(_part(services.vergeos, job, wanted.part)) if wanted.part is not None else None

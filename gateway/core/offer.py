@@ -25,6 +25,8 @@ class Resource:
     """Something to read by its URI, through a tool: permission and freshness are the tool's.
 
     `{name}` in the URI makes it a template, whose values become arguments of the tool beside `arguments`.
+    `follows` names the changes that it shows: views, or `job:` and an id. `{name}` in them is a member of
+    what the tool answers, so that a VM subscribed to by its name is followed by its id.
     """
 
     uri: str
@@ -33,6 +35,7 @@ class Resource:
     tool: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
     completes: Mapping[str, Names] = field(default_factory=dict)
+    follows: tuple[str, ...] = ()
 
     @property
     def template(self) -> bool:
@@ -50,6 +53,10 @@ class Resource:
         if matched is None:
             return None
         return {**self.arguments, **{name: unquote(value) for name, value in matched.groupdict().items()}}
+
+    def changes(self, shown: Mapping[str, Any]) -> frozenset[str]:
+        """Return the names of the changes that concern it when `shown` is what its tool answers."""
+        return frozenset(name.format_map(shown) for name in self.follows)
 
 
 @dataclass(frozen=True)

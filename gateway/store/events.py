@@ -18,8 +18,32 @@ from gateway.telemetry.logs import get_logger
 BLOCK_MS = 5_000
 PAUSE_SECONDS = 0.5  # between tries while Redis is away
 QUEUE_LENGTH = 256  # a follower that falls this far behind is cut off and may resume
+MOST_CHANGES = 1_000  # names kept for a listener that is busy; past them he is told that anything may have changed
 
 log = get_logger(__name__)
+
+
+class Changes:
+    """What has changed since it was last taken: names of views, and `job:` with the id of a job."""
+
+    def __init__(self) -> None:
+        self._names: set[str] | None = set()
+        self._some = asyncio.Event()
+
+    def note(self, name: str) -> None:
+        """Add a change; past `MOST_CHANGES` names only that there were too many is kept."""
+        if self._names is not None:
+            self._names.add(name)
+            if len(self._names) > MOST_CHANGES:
+                self._names = None
+        self._some.set()
+
+    async def take(self) -> set[str] | None:
+        """Wait for a change and return all there are, each once; None when anything may have changed."""
+        await self._some.wait()
+        self._some.clear()
+        names, self._names = self._names, set()
+        return names
 
 
 class Feed:
@@ -30,6 +54,7 @@ class Feed:
         self._jobs = jobs
         self._changed_view = changed_view
         self._followers: defaultdict[str, set[asyncio.Queue[JobEvent | None]]] = defaultdict(set)
+        self._listeners: set[Changes] = set()
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -71,6 +96,19 @@ class Feed:
             self._followers[job_id].discard(queue)
             if not self._followers[job_id]:
                 del self._followers[job_id]
+
+    @asynccontextmanager
+    async def changes(self) -> AsyncIterator[Changes]:
+        """Yield what changes while the block lasts, jobs and views; a view that was read anew but is as before is none.
+
+        Nothing is missed while Redis is away for a moment: reading goes on after the last entry read.
+        """
+        changes = Changes()
+        self._listeners.add(changes)
+        try:
+            yield changes
+        finally:
+            self._listeners.discard(changes)
 
     async def _events(
         self, job_id: str, after_seq: int, queue: asyncio.Queue[JobEvent | None]
@@ -120,10 +158,17 @@ class Feed:
         if b"view" in fields:
             changed = orjson.loads(fields[b"view"])
             self._changed_view(changed["view"], changed["generation"])
+            if not changed.get("same", False):
+                self._note(changed["view"])
         elif b"job" in fields:
             event = JobEvent.model_validate_json(fields[b"job"])
             for queue in self._followers.get(event.job_id, ()):
                 _put(queue, event)
+            self._note(f"job:{event.job_id}")
+
+    def _note(self, change: str) -> None:
+        for listener in self._listeners:
+            listener.note(change)
 
 
 def _put(queue: asyncio.Queue[JobEvent | None], event: JobEvent | None) -> None:

@@ -6,6 +6,7 @@ was begun before it may have read what it corrects: the newer patches are laid o
 whole would let a busy hour of jobs keep a long list from ever being read.
 """
 
+import hashlib
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ Result = TypeVar("Result")
 
 RACES: Final = 50  # each lost one means that another process got its change through
 MICROSECONDS: Final = 1_000_000
+DIGEST: Final = "digest"  # of the rows of the last fill, until a patch: it tells whether the next fill differs
 PATCH: Final = "patch:"  # before the row key, in the view's hash
 
 
@@ -114,14 +116,15 @@ class ViewStore:
             state = _State.of([fields.get(field.encode()) for field in _STATE])
             if state.filled > begun_generation:
                 return None
-            now = await redis_time(pipe)
+            now, known = await redis_time(pipe), fields.get(DIGEST.encode())
             stored = Stored(_next(now, state.generation), as_of, _overlaid(rows, fields, begun_generation))
+            digest = _digest(stored.rows)
             pipe.multi()
             self._clear(pipe, name, stored.generation)
-            pipe.hset(self._keys.view(name), mapping={"as_of": repr(as_of), "count": len(stored.rows)})
+            pipe.hset(self._keys.view(name), mapping={"as_of": repr(as_of), "count": len(stored.rows), DIGEST: digest})
             if stored.rows:
                 pipe.hset(self._keys.view_rows(name), mapping=stored.rows)
-            self._tell(pipe, name, stored.generation)
+            self._tell(pipe, name, stored.generation, same=digest == known)
             return stored
 
         return await self._change([name], change)
@@ -147,6 +150,7 @@ class ViewStore:
                 if state.as_of is not None:
                     self._put_row(pipe, name, key, row, patch.over(row, generation - 1))
             pipe.hset(meta, "generation", generation)
+            pipe.hdel(meta, DIGEST)
             self._tell(pipe, name, generation)
             for other in drop:
                 self._clear(pipe, other, generation)
@@ -199,11 +203,11 @@ class ViewStore:
             pipe.hset(self._keys.view_rows(name), key, new)
         pipe.hincrby(self._keys.view(name), "count", (new is not None) - (old is not None))
 
-    def _tell(self, pipe: RedisClient, name: str, generation: int) -> None:
-        """Let the view live on, and every process drop what it remembers of it."""
+    def _tell(self, pipe: RedisClient, name: str, generation: int, *, same: bool = False) -> None:
+        """Let the view live on, and every process drop what it remembers of it; `same`: its rows are as before."""
         pipe.expire(self._keys.view(name), VIEW_SECONDS)
         pipe.expire(self._keys.view_rows(name), VIEW_SECONDS)
-        event = orjson.dumps({"view": name, "generation": generation})
+        event = orjson.dumps({"view": name, "generation": generation} | ({"same": True} if same else {}))
         pipe.xadd(self._keys.events, {"view": event}, maxlen=EVENT_STREAM_LENGTH, approximate=True)
 
 
@@ -215,6 +219,14 @@ def _head(values: Sequence[bytes | None], told: tuple[int, int]) -> Head:
 def _next(now: float, *known: int) -> int:
     """Return a generation above all that are known."""
     return max(int(now * MICROSECONDS), *(generation + 1 for generation in known))
+
+
+def _digest(rows: Mapping[str, bytes]) -> bytes:
+    """Return what tells rows from others; in another order they count as others."""
+    told = hashlib.blake2b(digest_size=16)
+    for row in rows.values():
+        told.update(row)
+    return told.hexdigest().encode()
 
 
 def _overlaid(rows: Mapping[str, bytes], fields: Mapping[bytes, bytes], since: int) -> dict[str, bytes]:

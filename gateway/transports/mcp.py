@@ -21,6 +21,7 @@ from gateway.services import Services
 from gateway.telemetry.logs import get_logger
 from gateway.transports.mcp_door import META, Context, Door, caller
 from gateway.transports.mcp_offers import Offers, freshness
+from gateway.transports.mcp_updates import Updates
 from gateway.transports.selection import Selections
 from gateway.transports.text import failure_text, text_of
 
@@ -79,16 +80,19 @@ class Published:
 def build_server(catalog: Catalog, services_of: Callable[[], Services]) -> Server[Any]:
     """Return an MCP server for every tool of `catalog`.
 
-    `services_of` is asked at each call, so that the server may be built before the services are open.
+    `services_of` is asked at each call and when the server's lifespan begins, so that the server may be built
+    before the services are open.
     A request's transport tells the door: none is stdio, with the local caller; else see `mcp_door.FACE`.
     """
     door = Door(services_of, Selections(catalog))
     handlers, offers = _Handlers(catalog, door), Offers(door)
+    updates = Updates(door, offers)
     server: Server[Any] = Server(
         "vergeos-gateway",
         version=__version__,
         title="VergeOS Gateway",
         instructions=INSTRUCTIONS,
+        lifespan=updates.announced,
         get_tool_input_schema=handlers.mirrored_schemas.get,
         cache_hints={
             "tools/list": CacheHint(LIST_TTL_MS, "private"),
@@ -104,6 +108,9 @@ def build_server(catalog: Catalog, services_of: Callable[[], Services]) -> Serve
         on_list_resources=offers.list_resources,
         on_list_resource_templates=offers.list_templates,
         on_read_resource=offers.read_resource,
+        on_subscribe_resource=updates.subscribe,
+        on_unsubscribe_resource=updates.unsubscribe,
+        on_subscriptions_listen=updates.listen,
         on_completion=offers.complete,
     )
     server.middleware.clear()  # OpenTelemetry spans of the SDK: ours are made in gateway.calls

@@ -16,7 +16,7 @@ from gateway.transports.mcp_door import FACE
 from gateway.transports.mcp_exchange import PING_SECONDS, Exchange
 from gateway.transports.mcp_modern import answer_modern, take_modern_notification
 from gateway.transports.mcp_plain import answer_plain
-from gateway.transports.mcp_sessions import IDLE_SECONDS, MAX_SESSIONS, SESSION_HEADER, Sessions
+from gateway.transports.mcp_sessions import IDLE_SECONDS, MAX_SESSIONS, SESSION, SESSION_HEADER, Sessions
 from gateway.transports.mcp_wire import (
     Message,
     RefusedError,
@@ -104,7 +104,7 @@ class McpEndpoint:
         owner, session_id = self._caller_of(request).name, request.headers.get(SESSION_HEADER)
         if isinstance(message, RpcRequest) and message.method == "initialize" and session_id is None:
             return await self._initialize(request, message, owner)
-        session = self.sessions.get(session_id, owner, message.id)
+        session = request[SESSION] = self.sessions.get(session_id, owner, message.id)
         if isinstance(message, RpcResponse):
             return web.Response(status=202)
         async with Exchange(request, message, ping_seconds=self._ping_seconds) as exchange:

@@ -56,13 +56,20 @@ class Offers:
     async def read_resource(self, ctx: Context, params: t.ReadResourceRequestParams) -> t.ReadResourceResult:
         """Read one resource as JSON, through its tool."""
         uri = str(params.uri)
-        for offered in self._resources(ctx):
-            arguments = offered.reads(uri)
-            if arguments is not None:
-                answer = await self._read(ctx, offered, arguments, uri)
-                content = t.TextResourceContents(uri=uri, mime_type=JSON, text=answer.as_json().decode())
-                return t.ReadResourceResult(contents=[content], _meta=freshness(answer, time.time()))
-        raise _not_found(ctx, uri)
+        resource, arguments = self._meant(ctx, uri)
+        answer = await self._read(ctx, resource, arguments, uri)
+        content = t.TextResourceContents(uri=uri, mime_type=JSON, text=answer.as_json().decode())
+        return t.ReadResourceResult(contents=[content], _meta=freshness(answer, time.time()))
+
+    async def changes_of(self, ctx: Context, uri: str) -> frozenset[str]:
+        """Return the names of the changes that concern a resource (see `Resource.follows`).
+
+        One of a template is read for that, which also tells that it is there. Raises `MCPError` as `read_resource`.
+        """
+        resource, arguments = self._meant(ctx, uri)
+        if not resource.template:
+            return resource.changes({})
+        return resource.changes((await self._read(ctx, resource, arguments, uri)).as_python())
 
     async def list_prompts(self, ctx: Context, _: t.PaginatedRequestParams | None) -> t.ListPromptsResult:
         """List the prompts whose tools the caller may use."""
@@ -90,6 +97,14 @@ class Offers:
 
     def _resources(self, ctx: Context) -> tuple[Resource, ...]:
         return self._offered(ctx).resources
+
+    def _meant(self, ctx: Context, uri: str) -> tuple[Resource, dict[str, Any]]:
+        """Return the resource of a URI with the arguments for its tool; raise `MCPError` where there is none."""
+        for offered in self._resources(ctx):
+            arguments = offered.reads(uri)
+            if arguments is not None:
+                return offered, arguments
+        raise _not_found(ctx, uri)
 
     def _prompts(self, ctx: Context) -> tuple[Prompt, ...]:
         return self._offered(ctx).prompts

@@ -4,7 +4,7 @@ import asyncio
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from aiohttp import web
@@ -113,6 +113,10 @@ class Session(OneWay):
             self._unread.get_nowait()
         self._unread.put_nowait(message)
 
+    def on_close(self, callback: Callable[[], object]) -> None:
+        """Have `callback` called when the session is closed."""
+        self._connection.exit_stack.callback(callback)
+
     def end_stream(self) -> None:
         """End the session's own stream, so that it holds up no shutdown."""
         self._put(None)
@@ -123,6 +127,10 @@ class Session(OneWay):
         for task in tuple(self._in_flight.values()):
             task.cancel()
         await aclose_shielded(self._connection)
+
+
+SESSION = web.RequestKey("mcp_session", Session)
+"""The session of a request that belongs to one."""
 
 
 class Sessions:

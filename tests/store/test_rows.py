@@ -187,3 +187,11 @@ def test_a_refill_with_the_later_patches_over_it_is_the_truth(first, changes, da
     read = history[since]
     found = patch.over(None if read is None else orjson.dumps(read), since)
     assert (None if found is None else orjson.loads(found)) == truth
+
+
+async def test_a_fill_with_the_rows_that_stood_before_is_told_as_the_same_until_a_patch(store, redis):
+    for rows in (ROWS, ROWS, {"2": ROWS["2"]}, ROWS):
+        await fill(store, rows)
+    await store.patch("things", {"1": {"on": False}})
+    await fill(store)
+    assert [event.get("same", False) for event in await told(redis)] == [False, True, False, False, False, False]

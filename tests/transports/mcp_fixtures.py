@@ -17,6 +17,7 @@ from gateway.core.job import Job, JobState, JobView, Ordered, Phase, Target
 from gateway.core.tool import Catalog, Effect, tool
 from gateway.core.wishes import PowerOff
 from gateway.settings import Settings
+from gateway.store.events import Feed
 from gateway.telemetry.metrics import Metrics
 from gateway.transports.mcp import build_server
 from gateway.transports.mcp_http import McpEndpoint
@@ -117,11 +118,15 @@ CATALOG = Catalog((list_things, get_thing, count_things, who_calls, fail, crash,
 
 @dataclass
 class BellServices:
-    """What the MCP faces use of the services; the one job waits for `bell`, and a call may be seen to `wait`."""
+    """What the MCP faces use of the services; the one job waits for `bell`, and a call may be seen to `wait`.
+
+    Its `feed` reads nothing: nothing ever changes here.
+    """
 
     settings: Settings = field(default_factory=lambda: Settings(_env_file=None))
     metrics: Metrics = field(default_factory=Metrics)
     closing: asyncio.Event = field(default_factory=asyncio.Event)
+    feed: Feed = field(default_factory=lambda: Feed(None, None, lambda _name, _generation: None))
     bell: asyncio.Event = field(default_factory=asyncio.Event)
     waiting: asyncio.Event = field(default_factory=asyncio.Event)
     left: asyncio.Event = field(default_factory=asyncio.Event)

@@ -3,7 +3,7 @@
 import aiohttp
 import pytest
 from mcp import Client, MCPError
-from mcp_fixtures import CATALOG, HEADERS, asked, begin, modern, serving
+from mcp_fixtures import BellServices, CATALOG, HEADERS, asked, begin, modern, serving
 
 from gateway.app import CannotStart, create_app
 from gateway.core.errors import InvalidArgument
@@ -57,7 +57,7 @@ def test_what_many_connections_ask_for_does_not_pile_up():
 
 @pytest.fixture
 async def served():
-    async with serving(build_server(SMALL, lambda: None)) as running:
+    async with serving(build_server(SMALL, BellServices)) as running:
         yield running
 
 
