@@ -27,15 +27,20 @@ class Changes:
     """What has changed since it was last taken: names of views, and `job:` with the id of a job."""
 
     def __init__(self) -> None:
-        self._names: set[str] | None = set()
+        self._names: set[str] | None = set()  # None: anything
         self._some = asyncio.Event()
 
     def note(self, name: str) -> None:
-        """Add a change; past `MOST_CHANGES` names only that there were too many is kept."""
+        """Add a change; past `MOST_CHANGES` names only that anything may have changed is kept."""
         if self._names is not None:
             self._names.add(name)
             if len(self._names) > MOST_CHANGES:
                 self._names = None
+        self._some.set()
+
+    def note_any(self) -> None:
+        """Keep that anything may have changed."""
+        self._names = None
         self._some.set()
 
     async def take(self) -> set[str] | None:
@@ -140,6 +145,8 @@ class Feed:
         """Return the id of the newest entry: the feed begins after it, and whoever followed before starts over."""
         newest = await self._redis.xrevrange(self._jobs.keys.events, count=1)
         self.let_go()
+        for listener in self._listeners:
+            listener.note_any()
         return newest[0][0].decode() if newest else "0-0"
 
     async def _read(self, last: str) -> str:

@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 from mcp_fixtures import CATALOG, BellServices, soon
 
+from gateway.services import open_services
+from gateway.store.backend import open_backend
+from gateway.tools import CATALOG as ALL_TOOLS
 from gateway.transports.mcp_stdio import serve_pipes
 from gateway.transports.mcp_wire import MAX_BODY_BYTES
 
@@ -50,9 +53,9 @@ class Talk:
 
 
 @asynccontextmanager
-async def talking():
-    """Serve the fixture catalog over two pipes; the service must end by itself when the client hangs up."""
-    services = BellServices()
+async def talking(services=None, catalog=CATALOG):
+    """Serve a catalog over two pipes; the service must end by itself when the client hangs up."""
+    services = services or BellServices()
     to_server, from_client = os.pipe()
     to_client, from_server = os.pipe()
     reader = asyncio.StreamReader()
@@ -60,7 +63,7 @@ async def talking():
         transport, _ = await asyncio.get_running_loop().connect_read_pipe(
             lambda: asyncio.StreamReaderProtocol(reader), heard
         )
-        serving = asyncio.create_task(serve_pipes(services, CATALOG, to_server, from_server))
+        serving = asyncio.create_task(serve_pipes(services, catalog, to_server, from_server))
         talk = Talk(services, reader, from_client, serving)
         try:
             yield talk
@@ -100,6 +103,24 @@ async def test_a_bare_request_is_answered_without_a_handshake(before):
             await talk.hear()
         assert len((await talk.hear())["result"]["tools"]) == len(CATALOG)
         await soon(talk.serving)
+
+
+async def test_changed_resources_are_announced_to_clients_of_both_eras(settings, redis):
+    listen = {"notifications": {"resourceSubscriptions": ["vergeos://vms/list"]}, "_meta": ENVELOPE}
+    legacy = [INITIALIZE, INITIALIZED, asked("resources/subscribe", {"uri": "vergeos://vms/list"})]
+    for begun, answers in ((legacy, 2), ([asked("subscriptions/listen", listen)], 1)):
+        async with (
+            open_backend(settings) as backend,
+            open_services(settings, backend) as services,
+            talking(services, ALL_TOOLS) as talk,
+        ):
+            talk.say(*begun)
+            for _ in range(answers):
+                await talk.hear()
+            await redis.xadd(services.keys.events, {"view": b'{"view":"vms","generation":1}'})
+            told = await talk.hear()
+            assert told["method"] == "notifications/resources/updated"
+            assert told["params"]["uri"] == "vergeos://vms/list"
 
 
 async def test_progress_is_told_on_the_way():

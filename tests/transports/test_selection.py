@@ -3,7 +3,7 @@
 import aiohttp
 import pytest
 from mcp import Client, MCPError
-from mcp_fixtures import BellServices, CATALOG, HEADERS, asked, begin, modern, serving
+from mcp_fixtures import CATALOG, HEADERS, BellServices, asked, begin, modern, serving
 
 from gateway.app import CannotStart, create_app
 from gateway.core.errors import InvalidArgument

@@ -102,6 +102,7 @@ async def test_a_worker_that_stops_lets_a_running_step_end(crew, monkeypatch):
     assert await leases(crew) == []
 
 
+@pytest.mark.slow
 async def test_a_step_that_hangs_is_cut_off_and_does_not_keep_the_worker_from_stopping(sim, redis_url):
     async with crew_on(sim, redis_url, request=50.0, step=60.0, lease=70.0) as crew:
         sim.fault("hang", path="/api/v4/vms")
@@ -119,7 +120,7 @@ async def test_a_step_that_hangs_is_cut_off_and_does_not_keep_the_worker_from_st
         assert crew.actions(sim.vm("web-1")) == ["poweroff"]
 
 
-async def test_a_step_that_arq_cuts_off_is_due_again_at_once(crew, monkeypatch):
+async def test_a_step_that_arq_cuts_off_is_due_again_at_once(sim, redis_url, monkeypatch):
     look, hung = acts.look, []
 
     async def hangs_once(*call):
@@ -132,11 +133,11 @@ async def test_a_step_that_arq_cuts_off_is_due_again_at_once(crew, monkeypatch):
         return await look(*call)
 
     monkeypatch.setattr(acts, "look", hangs_once)
-    monkeypatch.setattr(crew.jobs, "rescue", None)
-    job = await crew.submit(crew.sim.vm("web-1"), WAITS)
-    async with Worker(crew):
+    async with crew_on(sim, redis_url, sweep=6_000.0) as crew, Worker(crew):  # the sweeper does not come to help
+        await eventually(lambda: crew.jobs.redis.exists(crew.first.keys.leader))
+        job = await crew.submit(sim.vm("web-1"), WAITS)
         assert (await ended(crew, job.id)).state == "completed"
-    assert crew.actions(crew.sim.vm("web-1")) == ["poweroff"]
+        assert crew.actions(sim.vm("web-1")) == ["poweroff"]
 
 
 async def test_a_lease_that_nobody_gave_back_is_taken_over_when_it_runs_out(crew):
@@ -216,14 +217,13 @@ async def test_a_cancelled_task_that_talks_to_redis_ends(crew):
         while True:
             await crew.jobs.now()
 
-    survivors = 0
-    for _ in range(200):
+    for _ in range(100):
         task = asyncio.create_task(talk())
         await asyncio.sleep(random.uniform(0, 0.002))
         task.cancel()
-        await asyncio.wait({task}, timeout=0.02)
-        survivors += not task.done()
+        await asyncio.wait({task}, timeout=0.1)
+        lost = not task.done()
         while not task.done():
             task.cancel()
             await asyncio.wait({task}, timeout=0.02)
-    assert survivors == 0
+        assert not lost
