@@ -9,11 +9,14 @@ from gateway.core.access import Permission
 from gateway.core.answer import Page, Reading
 from gateway.core.errors import InvalidArgument
 from gateway.core.job import Ordered
+from gateway.core.text import NAME_LIMIT
 from gateway.core.tool import Effect, tool
 from gateway.core.vm import RAM_STEP_MB, Vm, VmRow, VmStatus, round_up_ram_mb
 from gateway.core.wishes import ForceOff, PowerOff, PowerOn, Reset, Resize
-from gateway.tools.parameters import Force, Grace, Limit, Offset, VmRef
+from gateway.tools.listing import holds, page
+from gateway.tools.parameters import Force, Grace, Limit, NamePart, Offset, VmRef
 from gateway.tools.submitting import resolve, submit, vm_target
+from gateway.views.tags import tagged
 
 MOST_CORES = 1024
 LEAST_RAM_MB, MOST_RAM_MB = 256, 1_048_576
@@ -24,25 +27,24 @@ async def list_vms(
     call: Call,
     *,
     running: Annotated[bool | None, Field(description="only running (true) or stopped (false) VMs")] = None,
-    name: Annotated[str | None, Field(max_length=128, description="part of the name, any case")] = None,
+    name: NamePart = None,
+    node: Annotated[str | None, Field(max_length=NAME_LIMIT, description="exact name of the node it runs on")] = None,
+    tag: Annotated[str | None, Field(max_length=NAME_LIMIT, description="exact name of a tag it carries")] = None,
     limit: Limit = 50,
     offset: Offset = 0,
 ) -> Page[VmRow]:
     """List VMs by name, with state, size and node. Start here to find a VM's id."""
     view = await call.services.views.vms()
+    carriers = None if tag is None else await tagged(call.services.views, tag)
     rows = [
         row
         for row in view.rows
-        if (running is None or bool(row.running) == running) and (name is None or name.lower() in row.name.lower())
+        if (running is None or bool(row.running) == running)
+        and holds(name, row.name)
+        and (node is None or row.node == node)
+        and (carriers is None or row.id in carriers)
     ]
-    end = offset + limit
-    return Page(
-        items=tuple(rows[offset:end]),
-        total=len(rows),
-        next=end if end < len(rows) else None,
-        as_of=view.as_of,
-        source=view.source,
-    )
+    return page(rows, view, limit=limit, offset=offset)
 
 
 @tool("GET /vms/{id}", permission=Permission.READ, effect=Effect.READ)

@@ -43,7 +43,7 @@ LOGIN = "sys/tokens"
 
 ENDPOINTS = frozenset(
     f"version {LOGIN} alarms cluster_tiers clusters dashboard logs machine_drives machine_logs machine_nics "
-    "machine_snapshots machine_stats machine_stats_history_short machine_status nodes storage_tiers system "
+    "machine_snapshots machine_stats machine_stats_history_short machine_status nodes storage_tiers system tag_members "
     "tenant_actions tenant_nodes tenant_storage tenants vm_actions vms vnet_actions vnets volumes".split()
 )
 
