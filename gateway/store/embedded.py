@@ -16,13 +16,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.core.errors import StoreError
 from gateway.telemetry.logs import get_logger
 
+LOG_NAME = "redis.log"
 SOCKET_PATH_LIMIT = 100  # the kernel allows 107 bytes
 START_SECONDS = 5.0
 STOP_SECONDS = 2.0
@@ -62,21 +63,25 @@ def state_folder(chosen: Path | None, site: str) -> Path:
 
 @asynccontextmanager
 async def embedded_redis(folder: Path, *, durable: bool = True) -> AsyncIterator[Embedded]:
-    """Yield the embedded Redis of a folder, starting or joining it; keeps it alive while the block lasts."""
+    """Yield the embedded Redis of a folder, starting or joining it; keeps it alive while the block lasts.
+
+    Raises `StoreError` where it does not start.
+    """
     binary = server_binary()
     if binary is None or sys.platform == "win32":
         log.warning("no redis-server found: jobs are NOT durable, they end with this process")
         yield Embedded(None, durable=False)
         return
     server = _Server(binary, folder, durable=durable)
-    await server.ensure()
-    keeper = asyncio.create_task(server.keep(), name="embedded-redis")
     try:
-        yield Embedded(f"unix://{server.socket}", durable=durable)
+        await server.ensure()
+        keeper = asyncio.create_task(server.keep(), name="embedded-redis")
+        try:
+            yield Embedded(f"unix://{server.socket}", durable=durable)
+        finally:
+            keeper.cancel()
+            await asyncio.wait({keeper})
     finally:
-        keeper.cancel()
-        with suppress(asyncio.CancelledError):
-            await keeper
         await server.release()
 
 
@@ -92,25 +97,34 @@ class _Server:
         self._process: subprocess.Popen[bytes] | None = None
 
     async def ensure(self) -> None:
-        """Return once a server answers at the socket: ours or another process'."""
-        async with asyncio.timeout(START_SECONDS) as limit:
-            try:
+        """Return once a server answers at the socket: ours or another process'. Raises `StoreError`."""
+        started = False
+        try:
+            async with asyncio.timeout(START_SECONDS):
                 while not await self._answers():
                     if self._try_lock() and (self._process is None or self._process.poll() is not None):
+                        if started:
+                            raise self._failure()
                         self._start()
+                        started = True
                     await asyncio.sleep(0.02)
-            except TimeoutError:
-                if limit.expired():
-                    raise StoreError(f"the embedded Redis in {self.folder} does not start") from None
-                raise
+        except TimeoutError:
+            raise self._failure() from None
+
+    def _failure(self) -> StoreError:
+        words = f"the embedded Redis in {self.folder} does not start"
+        return StoreError(words, next_step=f"Its reason stands in {self.folder / LOG_NAME}; or set REDIS_URL.")
 
     async def keep(self) -> None:
         """Take over when the server's owner ends, and start it again when it dies."""
         while True:
             await asyncio.sleep(TAKE_OVER_SECONDS)
-            with suppress(StoreError):
-                if self._process is None or self._process.poll() is not None:
+            if self._process is None or self._process.poll() is not None:
+                try:
                     await self.ensure()
+                except StoreError as exc:
+                    log.warning("embedded Redis is out", detail=exc.detail, next_step=exc.next_step)
+                    await asyncio.sleep(START_SECONDS)
 
     async def release(self) -> None:
         """Stop the server where it is ours, then give the lock to others."""
@@ -158,7 +172,7 @@ class _Server:
                 self.binary,
                 *("--port", "0", "--unixsocket", str(self.socket), "--unixsocketperm", "700"),
                 *("--dir", str(self.folder), "--save", "", *keep, "--maxmemory-policy", "noeviction"),
-                *("--logfile", str(self.folder / "redis.log"), "--daemonize", "no"),
+                *("--logfile", str(self.folder / LOG_NAME), "--daemonize", "no"),
             ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -157,7 +157,7 @@ class Feed:
                 last = entry_id.decode()
                 try:
                     self._hand_out(fields)
-                except (ValueError, KeyError) as exc:  # what a newer version writes must not end the feed of this one
+                except (ValueError, KeyError, TypeError) as exc:  # what a newer version writes must not end our feed
                     log.warning("event not understood", entry=last, error=type(exc).__name__)
         return last
 
