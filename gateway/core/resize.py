@@ -149,6 +149,9 @@ def _verify(job: Job, seen: Seen | None) -> Step:
         return _given_up(job, _ignored(job))
     pending = vm.running and vm.need_restart
     words = "size is stored and counts after the next power cycle" if pending else "has the new size"
+    wish = _wish(job)
+    if wish.asked_ram_mb not in {None, wish.ram_mb}:
+        words += f"; RAM is rounded up from {wish.asked_ram_mb} to {wish.ram_mb} MB"
     return Done(words if vm.running else f"{words}; the VM is off", {**_told(vm), "changed": True})
 
 

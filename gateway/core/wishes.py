@@ -57,11 +57,15 @@ class Reset(Wish):
 
 
 class Resize(Wish):
-    """The VM has these cores and this RAM (None = as it is); a VM that ran runs again where `restart` is true."""
+    """The VM has these cores and this RAM (None = as it is); a VM that ran runs again where `restart` is true.
+
+    `asked_ram_mb` is what the caller said before it was rounded up to what VergeOS can store.
+    """
 
     kind: Literal["resize"] = "resize"
     cpu_cores: int | None = None
     ram_mb: int | None = None
+    asked_ram_mb: int | None = None
     may_stop: bool = False
     wait_seconds: int = 60
     force: bool | None = False

@@ -140,6 +140,7 @@ async def modify_vm(
     wish = Resize(
         cpu_cores=cpu_cores,
         ram_mb=None if ram_mb is None else round_up_ram_mb(ram_mb),
+        asked_ram_mb=ram_mb,
         may_stop=shutdown_if_running,
         wait_seconds=wait_timeout,
         force=force_after_timeout,

@@ -1,8 +1,6 @@
 """Whole workers: how they stop, what they take over, what they find again, what two of them do."""
 
 import asyncio
-import random
-import sys
 
 import pytest
 from stepping import crew_on
@@ -205,25 +203,3 @@ async def test_a_worker_goes_on_after_its_redis_was_away(sim, own_redis):
         own_redis.start()
         sim.vm("web-1").stop()
         assert (await ended(crew, job.id)).result["forced"] is False
-
-
-@pytest.mark.xfail(
-    sys.version_info < (3, 12),
-    strict=True,
-    reason="redis-py sends under asyncio.wait_for, which loses cancels in Python 3.11: see gateway.store.connection",
-)
-async def test_a_cancelled_task_that_talks_to_redis_ends(crew):
-    async def talk():
-        while True:
-            await crew.jobs.now()
-
-    for _ in range(100):
-        task = asyncio.create_task(talk())
-        await asyncio.sleep(random.uniform(0, 0.002))
-        task.cancel()
-        await asyncio.wait({task}, timeout=0.1)
-        lost = not task.done()
-        while not task.done():
-            task.cancel()
-            await asyncio.wait({task}, timeout=0.02)
-        assert not lost
