@@ -38,6 +38,13 @@ async def gateway(sim, settings):
 
 
 @pytest.fixture
+async def soon_held(sim, redis_url):
+    """A gateway whose jobs look for themselves soon after the watcher sees nothing any more."""
+    async with house(sim, engine_settings(sim, redis_url, fallback=8.0)) as served:
+        yield served
+
+
+@pytest.fixture
 async def idle(sim, settings):
     """A gateway without a worker: what is asked of it stays queued until the test starts one."""
     async with house(sim, settings, workers=0) as served:
@@ -119,16 +126,14 @@ async def test_a_vm_deleted_before_the_act_fails_the_job(idle):
     assert idle.sim.actions == []
 
 
-async def test_a_vm_deleted_while_its_shutdown_is_awaited_fails_the_job_soon(sim, redis_url):
-    settings = engine_settings(sim, redis_url, fallback=12.0)
-    async with house(sim, settings) as gateway:
-        vm = sim.vm("web-1").ignore_acpi()
-        job = await gateway.power_off(vm, wait_timeout=600)
-        await gateway.at(job["id"], phase="waiting")
-        vm.delete()
-        ended = await gateway.ended(job["id"])
-        assert (ended["state"], ended["problem"]["code"]) == ("failed", "target_gone")
-        assert (await gateway.get("/health")).body["vergeos"] == "no trouble known"
+async def test_a_vm_deleted_while_its_shutdown_is_awaited_fails_the_job_soon(soon_held):
+    vm = soon_held.sim.vm("web-1").ignore_acpi()
+    job = await soon_held.power_off(vm, wait_timeout=600)
+    await soon_held.at(job["id"], phase="waiting")
+    vm.delete()
+    ended = await soon_held.ended(job["id"])
+    assert (ended["state"], ended["problem"]["code"]) == ("failed", "target_gone")
+    assert (await soon_held.get("/health")).body["vergeos"] == "no trouble known"
 
 
 async def test_while_vergeos_is_down_reads_fail_and_jobs_are_held_until_it_is_back(gateway):
@@ -176,17 +181,15 @@ async def test_a_job_submitted_before_vergeos_went_down_says_so_and_acts_once_wh
     assert vm.power_actions() == ["poweroff"]
 
 
-async def test_a_job_can_be_cancelled_while_vergeos_is_down(sim, redis_url):
-    settings = engine_settings(sim, redis_url, fallback=12.0)
-    async with house(sim, settings) as gateway:
-        vm = sim.vm("web-1").ignore_acpi()
-        job = await gateway.power_off(vm, wait_timeout=600, force_after_timeout=True)
-        await gateway.at(job["id"], phase="waiting")
-        sim.down = True
-        await gateway.at(job["id"], phase="held")
-        assert (await gateway.call("POST", f"/jobs/{job['id']}/cancel")).status == 200
-        assert (await gateway.ended(job["id"]))["state"] == "cancelled"
-        assert vm.power_actions() == ["poweroff"]
+async def test_a_job_can_be_cancelled_while_vergeos_is_down(soon_held):
+    vm = soon_held.sim.vm("web-1").ignore_acpi()
+    job = await soon_held.power_off(vm, wait_timeout=600, force_after_timeout=True)
+    await soon_held.at(job["id"], phase="waiting")
+    soon_held.sim.down = True
+    await soon_held.at(job["id"], phase="held")
+    assert (await soon_held.call("POST", f"/jobs/{job['id']}/cancel")).status == 200
+    assert (await soon_held.ended(job["id"]))["state"] == "cancelled"
+    assert vm.power_actions() == ["poweroff"]
 
 
 async def test_while_redis_is_down_everything_answers_at_once_and_works_again_after(sim, own_redis):
@@ -229,8 +232,8 @@ async def test_wrong_credentials_reach_vergeos_a_handful_of_times_at_most(sim, r
         assert (await gateway.get("/jobs")).body == []
 
 
-async def test_a_revoked_token_holds_its_jobs_until_it_is_good_again(gateway):
-    vm = gateway.sim.vm("web-1").ignore_acpi()
+async def test_a_revoked_token_holds_its_jobs_until_it_is_good_again(soon_held):
+    gateway, vm = soon_held, soon_held.sim.vm("web-1").ignore_acpi()
     job = await gateway.power_off(vm, wait_timeout=1, force_after_timeout=True)
     await gateway.at(job["id"], phase="waiting")
     gateway.sim.revoke_credentials()

@@ -229,7 +229,7 @@ async def test_a_job_that_no_worker_begins_in_time_expires_and_never_fires(sim, 
         assert sim.actions == []
 
 
-@pytest.mark.parametrize("yes", [True, False, None])
+@pytest.mark.parametrize("yes", [True, pytest.param(False, marks=pytest.mark.slow), None])
 async def test_after_a_gap_a_begun_job_asks_before_it_forces_and_no_answer_means_no(sim, redis_url, yes):
     settings = engine_settings(sim, redis_url, gap_asks_after=3.0, answer_within=300.0 if yes is not None else 5.0)
     async with house(sim, settings, workers=0) as gateway:
@@ -257,7 +257,7 @@ async def test_after_a_gap_a_begun_job_asks_before_it_forces_and_no_answer_means
         assert vm.power_actions() == (["poweroff", "kill"] if yes else ["poweroff"])
 
 
-@pytest.mark.parametrize("yes", [True, False])
+@pytest.mark.parametrize("yes", [pytest.param(True, marks=pytest.mark.slow), False])
 async def test_a_client_that_can_ask_decides_whether_the_power_is_cut(gateway, yes):
     vm = gateway.sim.vm("web-1").ignore_acpi()
     row = await resolve_vm(gateway.services.views, gateway.services.vergeos, vm.key)

@@ -4,6 +4,8 @@ import pytest
 
 from tests.journeys.inprocess import house
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 async def here(sim, settings):

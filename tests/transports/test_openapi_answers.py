@@ -11,6 +11,8 @@ from gateway.tools import CATALOG
 from gateway.transports.openapi import document
 from tests.journeys.inprocess import house
 
+pytestmark = pytest.mark.slow
+
 API = document(CATALOG)
 KNOWN = {"id": "web-1", "vm_id": "web-1", "machine_id": 41, "drive_id": 118, "snapshot_id": 1, "name": "web", "vm": 34}
 TEXTS = ["", "0", "null", "true", "../..", "a/b", "%00", "\x00", "💾" * 50, "x" * 5_000, "' or 1 eq 1", "name:"]

@@ -45,11 +45,10 @@ class Lines:
 
 @pytest.fixture
 def lines(monkeypatch):
-    """A line before and after each look, each request that changes VergeOS, and each save."""
+    """A line before and after each save and each request that changes VergeOS; what lies between changes nothing."""
     counted = Lines()
     monkeypatch.setattr(Jobs, "save", counted.around(Jobs.save, lambda _jobs, _held, job: job.id))
     monkeypatch.setattr(acts, "perform", counted.around(acts.perform, lambda _services, job, _act: job.id))
-    monkeypatch.setattr(acts, "look", counted.around(acts.look, lambda _services, job, _wanted: job.id))
     return counted
 
 
@@ -157,4 +156,4 @@ async def test_wherever_a_worker_dies_the_effect_comes_once_and_the_job_ends_rig
         if end not in story.ends or actions != wanted or running is not story.runs_after:
             wrong[line] = (crashed, end, actions, running)
     assert wrong == {}
-    assert sum(crashed for crashed, *_ in stories) >= most - 6  # the last lines may not be reached in each run
+    assert sum(crashed for crashed, *_ in stories) >= most - 4  # the last lines may not be reached in each run

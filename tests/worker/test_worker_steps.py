@@ -179,15 +179,15 @@ async def sees(crew):
     return await crew.first.watching.blind_since() is None
 
 
-async def test_a_slow_vergeos_slows_jobs_down_and_stops_none(crew):
+async def test_a_slow_vergeos_slows_jobs_down_and_stops_none(sim, redis_url):
     """A request may take most of a request's time: what one step does not manage, the next ones do."""
-    vm = crew.sim.vm("web-1").ignore_acpi()
-    crew.sim.fault("reset_before", method="POST", path="vm_actions")
-    crew.sim.fault("latency", seconds=0.35, count=None)
-    job = await crew.submit(vm, PowerOff(wait_seconds=1, force=True))
-    async with crew.watching():
+    async with crew_on(sim, redis_url, request=3.0, step=4.0, lease=8.0, settle=5.0) as crew, crew.watching():
+        vm = sim.vm("web-1").ignore_acpi()
+        sim.fault("reset_before", method="POST", path="vm_actions")
+        sim.fault("latency", seconds=0.22, count=None)
+        job = await crew.submit(vm, PowerOff(wait_seconds=1, force=True))
         assert (await crew.drive(job.id)).state == "completed"
-    assert crew.actions(vm) == ["poweroff", "kill"]
+        assert crew.actions(vm) == ["poweroff", "kill"]
 
 
 async def test_a_vergeos_too_slow_for_a_look_holds_the_job_with_the_reason(sim, redis_url):
