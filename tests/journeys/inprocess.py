@@ -119,11 +119,11 @@ class House:
         return (await self.get(f"/jobs/{job_id}")).body
 
     async def ended(self, job_id: str, seconds: float = 10) -> dict[str, Any]:
-        """Return a job once it has ended."""
+        """Return a job once it has ended; the gateway does the waiting."""
 
         async def final():
-            job = await self.job(job_id)
-            return job if job["state"] in FINAL else None
+            job = (await self.get(f"/jobs/{job_id}", wait=5)).body
+            return job if job.get("state") in FINAL else None
 
         return await eventually(final, seconds)
 

@@ -360,9 +360,15 @@ async def test_a_hundred_waiting_power_offs_cost_two_status_requests_a_tick_and_
             assert spent["GET vms"] == 0  # nobody looks at each VM by itself
             for vm in vms:
                 vm.stop()
-            ended = [await gateway.ended(job["id"], 20) for job in jobs]
-        assert Counter(job["state"] for job in ended) == {"completed": 100}
+            await gateway.ended(jobs[0]["id"], 20)
+            await eventually(lambda: nothing_open(gateway), 20)
+            listed = (await gateway.get("/jobs", limit=200)).body
+        assert Counter(job["state"] for job in listed) == {"completed": 100}
         assert {tuple(sim.power_actions(vm.key)) for vm in vms} == {("poweroff",)}
+
+
+async def nothing_open(gateway):
+    return await gateway.services.jobs.open() == []
 
 
 async def all_waiting(gateway):
