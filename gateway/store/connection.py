@@ -1,6 +1,7 @@
 """Connections to Redis: pools with deadlines that fit who uses them, and our errors instead of the library's."""
 
-from collections.abc import AsyncIterator, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -8,7 +9,7 @@ from typing import Any, TypeAlias
 import orjson
 from arq import ArqRedis
 from redis import exceptions
-from redis.asyncio import BlockingConnectionPool
+from redis.asyncio import BlockingConnectionPool, Connection, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff, NoBackoff
 
@@ -39,6 +40,37 @@ FOLLOWING = Deadlines(connect=1.0, answer=8.0, tries=0)  # blocks on the event s
 WORKING = Deadlines(connect=2.0, answer=5.0, tries=12)  # a worker rides out a restart of Redis
 
 
+class _Heard:
+    """Sends so that a cancel is heard: before Python 3.12 `asyncio.wait_for`, which the library uses, may lose it."""
+
+    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+        me: Any = self
+        limit, me.socket_timeout = me.socket_timeout, None  # without it the library waits plainly
+        try:
+            async with asyncio.timeout(limit):
+                await super().send_packed_command(command, check_health)  # type: ignore[misc]
+        except TimeoutError:
+            await me.disconnect(nowait=True)
+            raise exceptions.TimeoutError("Redis takes no commands") from None
+        finally:
+            me.socket_timeout = limit
+
+
+class _Tcp(_Heard, Connection):
+    pass
+
+
+class _Tls(_Heard, SSLConnection):
+    pass
+
+
+class _Unix(_Heard, UnixDomainSocketConnection):
+    pass
+
+
+CONNECTIONS: Mapping[type, type] = {Connection: _Tcp, SSLConnection: _Tls, UnixDomainSocketConnection: _Unix}
+
+
 @asynccontextmanager
 async def open_redis(url: str, deadlines: Deadlines, *, connections: int = 50) -> AsyncIterator[RedisClient]:
     """Yield a client of the Redis at `url` (redis://, rediss:// or unix://); it connects when first used.
@@ -56,6 +88,7 @@ async def open_redis(url: str, deadlines: Deadlines, *, connections: int = 50) -
         retry_on_error=list(AWAY) if deadlines.tries else [],
         **({} if url.startswith("unix:") else {"socket_keepalive": True}),
     )
+    pool.connection_class = CONNECTIONS[pool.connection_class]
     async with serving_json(ArqRedis(pool)) as redis:
         yield redis
     await pool.disconnect()

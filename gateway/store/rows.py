@@ -6,9 +6,10 @@ was begun before it may have read what it corrects: the newer patches are laid o
 whole would let a busy hour of jobs keep a long list from ever being read.
 """
 
+import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import Final, Self, TypeVar
 
@@ -74,6 +75,7 @@ class ViewStore:
     def __init__(self, redis: RedisClient, keys: Keys) -> None:
         self._redis = redis
         self._keys = keys
+        self._turn = asyncio.Lock()
 
     async def head(self, name: str) -> Head:
         """Return generation and time of a view; every refill begins with it."""
@@ -178,10 +180,13 @@ class ViewStore:
                         await pipe.execute()
 
     async def _change(self, names: Sequence[str], change: Callable[[RedisClient], Awaitable[Result]]) -> Result:
-        """Carry out `change`, which reads and then queues its writes, as one; anew when another came between."""
+        """Carry out `change`, which reads and then queues its writes, as one; anew when another came between.
+
+        Those of this process that lost a race go one by one: all at once, most would lose again.
+        """
         with store_errors():
-            for _ in range(RACES):
-                async with self._redis.pipeline() as pipe:
+            for lost in range(RACES):
+                async with self._turn if lost else nullcontext(), self._redis.pipeline() as pipe:
                     await pipe.watch(*map(self._keys.view, names))
                     outcome = await change(pipe)
                     try:

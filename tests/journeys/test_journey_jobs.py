@@ -1,16 +1,11 @@
 """What callers ask of jobs, from the front door: join, repeat, oppose, take over, queue, cancel, answer, follow."""
 
-import asyncio
-import json
-from collections import Counter
-
 import pytest
-from inprocess import FINAL, engine_settings, house
+from inprocess import engine_settings, house
 
 from gateway.core.access import LOCAL
-from gateway.core.job import Phase, Target
+from gateway.core.job import Target
 from gateway.core.wishes import PowerOff
-from gateway.simulator import Simulator, SimulatorSettings
 from gateway.store.submission import Draft
 from gateway.views.inventory import resolve_vm
 from tests.conftest import eventually
@@ -184,13 +179,34 @@ async def test_a_power_off_cancelled_while_it_waits_is_not_forced_and_the_next_c
     vm = gateway.sim.vm("web-1").ignore_acpi()
     job = await gateway.power_off(vm, wait_timeout=600, force_after_timeout=True)
     await gateway.at(job["id"], phase="waiting")
-    answered = await gateway.call("POST", f"/jobs/{job['id']}/cancel", wait=0)
-    assert answered.status in {200, 400}  # `wait` is not a parameter of it
     await gateway.call("POST", f"/jobs/{job['id']}/cancel")
     assert (await gateway.ended(job["id"]))["state"] == "cancelled"
     assert vm.power_actions() == ["poweroff"]
     successor = await gateway.power_off(vm, wait_timeout=600, force_after_timeout=True)
     assert successor["id"] != job["id"]
+
+
+async def test_a_power_off_cancelled_before_its_answer_ends_when_the_request_can_land_no_more(gateway):
+    vm = gateway.sim.vm("web-1").ignore_acpi()
+    gateway.sim.fault("hang", method="POST", path="vm_actions", effect=True)
+    job = await gateway.power_off(vm, wait_timeout=600, force_after_timeout=True)
+    await eventually(vm.power_actions)
+    await gateway.call("POST", f"/jobs/{job['id']}/cancel")
+    ended = await gateway.ended(job["id"])
+    stored = await gateway.services.jobs.get(job["id"])
+    assert ended["state"] == "cancelled"
+    assert stored.ended_at >= stored.acts[0].intended_at + gateway.settings.times.settle
+    assert vm.power_actions() == ["poweroff"]
+
+
+async def test_a_cancel_withdraws_a_question(gateway):
+    vm = gateway.sim.vm("web-1").ignore_acpi()
+    row = await resolve_vm(gateway.services.views, gateway.services.vergeos, vm.key)
+    job = await gateway.services.submit(asking_power_off(row))
+    await gateway.at(job.id, state="input_required")
+    await gateway.call("POST", f"/jobs/{job.id}/cancel")
+    assert (await gateway.ended(job.id))["state"] == "cancelled"
+    assert vm.power_actions() == ["poweroff"]
 
 
 async def test_a_cancelled_job_in_the_queue_lets_the_next_one_go(idle):
@@ -290,104 +306,3 @@ async def test_an_answer_to_a_job_that_asks_nothing_is_refused(gateway):
         400, "invalid_argument"
     )
     assert "asks nothing" in problem["detail"]
-
-
-# following
-
-
-async def test_wait_answers_the_finished_job_and_a_wait_that_is_too_short_answers_its_present_state(gateway):
-    vm = gateway.sim.vm("web-1")
-    done = await gateway.call("POST", f"/vms/{vm.key}/poweroff?wait=20", {"wait_timeout": 60})
-    assert (done.status, done.body["state"]) == (200, "completed")
-    vm = gateway.sim.vm("web-2").ignore_acpi()
-    open_still = await gateway.call("POST", f"/vms/{vm.key}/poweroff?wait=0.3", LONG)
-    assert (open_still.status, open_still.body["state"]) == (202, "working")
-    waiting = asyncio.create_task(gateway.get(f"/jobs/{open_still.body['id']}", wait=20))
-    await eventually(lambda: gateway.services.feed.followers)
-    vm.stop()
-    assert (await waiting).body["result"]["running"] is False
-
-
-async def events(gateway, job_id, after=None):
-    """Return status and events of a job's stream, read to its end."""
-    headers = {} if after is None else {"Last-Event-ID": str(after)}
-    async with gateway.http.get(f"{gateway.url}/jobs/{job_id}/events", headers=headers) as response:
-        text = await response.text()
-    return response.status, [json.loads(line[6:]) for line in text.splitlines() if line.startswith("data: ")]
-
-
-async def test_events_are_whole_and_in_order_live_and_replayed_from_any_point(gateway):
-    vm = gateway.sim.vm("web-1")
-    job = await gateway.power_off(vm, wait_timeout=60)
-    status, live = await events(gateway, job["id"])
-    assert status == 200
-    assert [event["seq"] for event in live] == list(range(1, len(live) + 1))
-    assert [event["state"] for event in live][-1] == "completed"
-    assert [event.get("phase") for event in live][:-1] == ["queued", "asked", "waiting"]
-    for after in range(len(live)):
-        assert (await events(gateway, job["id"], after))[1] == live[after:]
-    assert await events(gateway, job["id"], len(live)) == (204, [])
-
-
-async def test_a_reader_hears_of_the_end_only_when_the_lists_show_it(gateway):
-    vm = gateway.sim.vm("web-1")
-    assert (await gateway.get("/vms/web-1")).body["running"] is True
-    job = await gateway.power_off(vm, wait_timeout=60)
-    await events(gateway, job["id"])
-    listed = {row["name"]: row["running"] for row in (await gateway.get("/vms")).body}
-    assert (listed["web-1"], (await gateway.get("/vms/web-1")).body["running"]) == (False, False)
-    assert (await gateway.get("/vms/web-1/status")).body["running"] is False
-
-
-# many
-
-
-async def test_a_hundred_waiting_power_offs_cost_two_status_requests_a_tick_and_are_asked_once_each(redis_url):
-    async with Simulator(SimulatorSettings(vms=170, seed=7, time_scale=20.0)) as sim:
-        slow_machine = {"request": 20.0, "step": 25.0, "lease": 40.0, "settle": 30.0}
-        settings = engine_settings(sim, redis_url, **slow_machine, watch_fast_until=600.0)
-        rows = [sim.vm(row["$key"]) for row in sim.world.db["vms"] if not row.get("is_snapshot")]
-        vms = [vm.ignore_acpi() for vm in rows if vm.running][:100]
-        async with house(sim, settings, workers=2) as gateway:
-            jobs = await asyncio.gather(*(gateway.power_off(vm, **LONG) for vm in vms))
-            await eventually(lambda: len(sim.actions) == 100, 20)
-            await eventually(lambda: all_waiting(gateway))
-            at, before = await gateway.services.jobs.now(), sim.requests.copy()
-            await eventually(lambda: sim.requests["GET machine_status"] >= before["GET machine_status"] + 5)
-            elapsed = await gateway.services.jobs.now() - at
-            spent = sim.requests - before
-            assert spent["GET machine_status"] <= 2 * (elapsed / settings.times.watch_fast + 1)
-            assert spent["GET vms"] == 0  # nobody looks at each VM by itself
-            for vm in vms:
-                vm.stop()
-            await gateway.ended(jobs[0]["id"], 20)
-            await eventually(lambda: nothing_open(gateway), 20)
-            listed = (await gateway.get("/jobs", limit=200)).body
-        assert Counter(job["state"] for job in listed) == {"completed": 100}
-        assert {tuple(sim.power_actions(vm.key)) for vm in vms} == {("poweroff",)}
-
-
-async def nothing_open(gateway):
-    return await gateway.services.jobs.open() == []
-
-
-async def all_waiting(gateway):
-    return {job.phase for job in await gateway.services.jobs.open()} == {Phase.WAITING}
-
-
-async def test_two_workers_at_once_double_nothing(sim, settings):
-    async with house(sim, settings, workers=2) as gateway:
-        names = [row["name"] for row in (await gateway.get("/vms", limit=100)).body]
-        vms = [sim.vm(name).start() for name in names]
-        for vm in vms[::2]:
-            vm.ignore_acpi()
-        body = {"wait_timeout": 1, "force_after_timeout": True}
-        calls = [(vm, await gateway.power_off(vm, **body)) for vm in vms for _ in range(2)]
-        for _, job in calls:
-            assert (await gateway.ended(job["id"], 20))["state"] == "completed"
-        assert len({job["id"] for _, job in calls}) == len(vms)
-        for position, vm in enumerate(vms):
-            assert vm.power_actions()[0] == "poweroff"
-            assert set(Counter(vm.power_actions()).values()) == {1}
-            assert position % 2 or vm.power_actions() == ["poweroff", "kill"]
-        assert all(job["state"] in FINAL for job in (await gateway.get("/jobs", limit=100)).body)

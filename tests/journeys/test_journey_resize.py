@@ -100,6 +100,7 @@ async def test_a_guest_that_does_not_shut_down_keeps_running_with_its_old_size(g
     assert writes(gateway, vm) == ["update", "poweroff", "update"]
 
 
+@pytest.mark.slow
 async def test_a_guest_that_does_not_shut_down_is_forced_where_that_was_asked_for(gateway):
     vm = gateway.sim.vm("web-1").ignore_acpi()
     job = await resize(gateway, vm, cpu_cores=8, shutdown_if_running=True, wait_timeout=1, force_after_timeout=True)

@@ -130,7 +130,7 @@ async def told(crew, lines, story, vm, line):
     return crashed, (job.state.value, problem), crew.actions(vm), vm.running
 
 
-LONG = {"resize, ignored, forced", "resize, ignored", "power off, ignored", "reboot"}
+LONG = {"resize, off", "resize, ignored, forced", "resize, ignored", "power off, ignored", "reboot"}
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in LONG else n for n in STORIES])

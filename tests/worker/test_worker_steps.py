@@ -179,6 +179,7 @@ async def sees(crew):
     return await crew.first.watching.blind_since() is None
 
 
+@pytest.mark.slow
 async def test_a_slow_vergeos_slows_jobs_down_and_stops_none(sim, redis_url):
     """A request may take most of a request's time: what one step does not manage, the next ones do."""
     async with crew_on(sim, redis_url, request=3.0, step=4.0, lease=8.0, settle=5.0) as crew, crew.watching():
