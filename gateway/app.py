@@ -40,7 +40,7 @@ def create_app(services: Services, catalog: Catalog = ALL_TOOLS) -> web.Applicat
     rest.mount(app)
     docs_page.mount(app)
     own_names = (*services.settings.allowed_hosts, services.settings.host)
-    McpEndpoint(build_server(catalog, lambda: services), allowed_hosts=own_names).mount(app)
+    McpEndpoint(build_server(catalog, lambda: services), services, allowed_hosts=own_names).mount(app)
     return app
 
 

@@ -14,7 +14,9 @@ from gateway.store.events import Feed
 from gateway.store.jobs import Jobs
 from gateway.store.keys import Keys
 from gateway.store.limits import RequestLimits
+from gateway.store.mailboxes import Mailboxes
 from gateway.store.rows import ViewStore
+from gateway.store.sealing import Sealing
 from gateway.store.submission import Draft, Submitted, submit
 from gateway.store.watching import Watching
 from gateway.telemetry.metrics import Metrics
@@ -36,6 +38,8 @@ class Services:
     jobs: Jobs
     watching: Watching
     feed: Feed
+    mailboxes: Mailboxes
+    sealing: Sealing
     views: Views
     metrics: Metrics
     closing: asyncio.Event
@@ -125,6 +129,7 @@ async def open_services(
         views = Views(client, ViewStore(redis, keys), metrics)
         stack.push_async_callback(views.close)
         feed = Feed(following, jobs, views.forget)
+        secret = settings.gateway_secret_key
         if not worker:
             await stack.enter_async_context(feed.running())
         yield Services(
@@ -135,6 +140,8 @@ async def open_services(
             jobs=jobs,
             watching=Watching(redis, keys),
             feed=feed,
+            mailboxes=Mailboxes(redis, keys),
+            sealing=Sealing(redis, keys, None if secret is None else secret.get_secret_value()),
             views=views,
             metrics=metrics,
             closing=asyncio.Event(),

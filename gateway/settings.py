@@ -60,6 +60,9 @@ class Settings(BaseSettings):
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Host names, separated by commas, that requests may name besides loopback."
     )
+    gateway_secret_key: SecretStr | None = Field(
+        None, description="Seals what clients carry for us; empty = a random key, kept in Redis."
+    )
     allow_anonymous: bool = Field(False, description="Serve beyond loopback without authentication.")
     tools: str = Field(
         "all", description="Tools that are served: `all`, `core`, `read`, names, or several of these by commas."

@@ -20,11 +20,13 @@ PAUSE_SECONDS = 0.5  # between tries while Redis is away
 QUEUE_LENGTH = 256  # a follower that falls this far behind is cut off and may resume
 MOST_CHANGES = 1_000  # names kept for a listener that is busy; past them he is told that anything may have changed
 
+MAIL = "mail:"
+
 log = get_logger(__name__)
 
 
 class Changes:
-    """What has changed since it was last taken: names of views, and `job:` with the id of a job."""
+    """What has changed since it was last taken: names of views, `job:` and a job's id, `mail:` and a session's key."""
 
     def __init__(self) -> None:
         self._names: set[str] | None = set()  # None: anything
@@ -172,6 +174,8 @@ class Feed:
             for queue in self._followers.get(event.job_id, ()):
                 _put(queue, event)
             self._note(f"job:{event.job_id}")
+        elif b"mail" in fields:
+            self._note(f"{MAIL}{fields[b'mail'].decode()}")
 
     def _note(self, change: str) -> None:
         for listener in self._listeners:

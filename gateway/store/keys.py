@@ -9,6 +9,7 @@ JOB_EVENTS_KEPT = 500
 VIEW_SECONDS = DAY_SECONDS  # rows nobody asks for go; how long they may be *served* is the view's own lifetime
 LATCH_SECONDS = 30 * DAY_SECONDS
 SESSION_SECONDS = 20 * 3_600  # below VergeOS' 24 h of inactivity
+MAILBOX_SECONDS = 30 * DAY_SECONDS  # as long as an MCP session may be carried on
 OBSERVED_SECONDS = 600
 HEARTBEAT_SECONDS = 15
 
@@ -105,6 +106,16 @@ class Keys:
     def view_refresh(self, name: str) -> str:
         """String: which process refreshes the view now. Seconds."""
         return self._key("view-refresh", name)
+
+    # MCP
+    def mailbox(self, session: str) -> str:
+        """Stream: what was left for the holder of an MCP session's stream. 30 days after the last post."""
+        return self._key("mail", session)
+
+    @property
+    def seal(self) -> str:
+        """String: the key that seals what callers carry, where no setting gives one. Live."""
+        return self._key("seal")
 
     # VergeOS
     @property

@@ -1,9 +1,9 @@
-"""One POSTed message on its way through the kernel: where notifications go, and how the reply ends."""
+"""One message of a client on its way through the kernel: where notifications and questions go, how the reply ends."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
 from aiohttp import web
@@ -30,39 +30,82 @@ from gateway.transports.mcp_wire import (
 PING_SECONDS = 15.0  # proxies give up a silent connection after 30 s or more
 WRITE_SECONDS = 30.0  # a client that reads nothing for so long is gone
 
+Say = Callable[[Reply], Awaitable[None]]
+"""Sends one message to the client."""
 
-class OneWay:
-    """A channel on which the server may tell, but not ask."""
 
-    async def send_raw_request(
-        self, method: str, _params: Mapping[str, Any] | None, _opts: CallOptions | None = None
+class Asker(Protocol):
+    """Asks the client something, and hears its answer, whichever request brings it."""
+
+    async def ask(
+        self, say: Say, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None
     ) -> dict[str, Any]:
-        """Refuse to ask."""
-        raise NoBackChannelError(method)
+        """Send a request by `say` and return the client's result; raise `MCPError` for its error or its silence."""
 
 
-class Exchange(OneWay):
-    """The kernel's view of one HTTP request (its `DispatchContext`), and the writer of the reply.
+class Channel:
+    """The kernel's view of one message of a client (its `DispatchContext`).
 
-    The reply is plain JSON until something is said before the end: a notification, or a ping after a
-    long silence, turns it into an event stream. Without `streams` notifications are dropped.
-    Open it with `async with`: the block's end stops the pings.
+    Without an `asker` the server may tell, but not ask.
     """
 
-    can_send_request = False
+    def __init__(
+        self, request: web.Request, message: RpcRequest | RpcNotification, asker: Asker | None, kind: Any
+    ) -> None:
+        self.request, self.request_id = request, message.id
+        self.can_send_request = asker is not None
+        self.transport = TransportContext(kind=kind, can_send_request=asker is not None, headers=request.headers)
+        self.message_metadata = ServerMessageMetadata(request_context=request)
+        self._progress_token = progress_token_from_params(message.params)
+        self._asker = asker
+
+    @cached_property
+    def cancel_requested(self) -> anyio.Event:
+        """Part of the kernel's protocol; a cancelled request's task is cancelled instead."""
+        return anyio.Event()
+
+    async def say(self, message: Reply) -> None:
+        """Send one message to the client beside the reply."""
+        raise NotImplementedError
+
+    async def notify(self, method: str, params: Mapping[str, Any] | None, _opts: CallOptions | None = None) -> None:
+        """Send a notification that belongs to this request; dropped once nobody reads it."""
+        await self.say(notification(method, params))
+
+    async def send_raw_request(
+        self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None
+    ) -> dict[str, Any]:
+        """Ask the client something and return its result. Raises as `Asker.ask`, and where nobody can be asked."""
+        if self._asker is None:
+            raise NoBackChannelError(method)
+        return await self._asker.ask(self.say, method, params, opts)
+
+    async def progress(self, progress: float, total: float | None = None, message: str | None = None) -> None:
+        """Report progress, if the client gave a token for it."""
+        if self._progress_token is None:
+            return
+        params = {"progressToken": self._progress_token, "progress": progress, "total": total, "message": message}
+        await self.notify("notifications/progress", {key: value for key, value in params.items() if value is not None})
+
+
+class Exchange(Channel):
+    """One HTTP request and the writer of its reply.
+
+    The reply is plain JSON until something is said before the end: a notification, a question, or a ping after a
+    long silence, turns it into an event stream. Without `streams` what would be said is dropped.
+    Open it with `async with`: the block's end stops the pings.
+    """
 
     def __init__(
         self,
         request: web.Request,
         message: RpcRequest | RpcNotification,
         *,
+        asker: Asker | None = None,
         streams: bool = True,
         ping_seconds: float = PING_SECONDS,
     ) -> None:
-        self.request, self.request_id = request, message.id
-        self.transport = TransportContext(kind="streamable-http", can_send_request=False, headers=request.headers)
-        self.message_metadata = ServerMessageMetadata(request_context=request)
-        self._progress_token = progress_token_from_params(message.params)
+        super().__init__(request, message, asker, "streamable-http")
         self._ping_seconds = ping_seconds
         self._stream: web.StreamResponse | None = None
         self._lock = asyncio.Lock()
@@ -80,21 +123,9 @@ class Exchange(OneWay):
         if self._timer is not None:
             self._timer.cancel()
 
-    @cached_property
-    def cancel_requested(self) -> anyio.Event:
-        """Part of the kernel's protocol; a cancelled request's task is cancelled instead."""
-        return anyio.Event()
-
-    async def notify(self, method: str, params: Mapping[str, Any] | None, _opts: CallOptions | None = None) -> None:
-        """Send a notification on this request's stream; dropped once nobody reads it."""
-        await self._say(frame(notification(method, params)))
-
-    async def progress(self, progress: float, total: float | None = None, message: str | None = None) -> None:
-        """Report progress, if the client gave a token for it."""
-        if self._progress_token is None:
-            return
-        params = {"progressToken": self._progress_token, "progress": progress, "total": total, "message": message}
-        await self.notify("notifications/progress", {key: value for key, value in params.items() if value is not None})
+    async def say(self, message: Reply) -> None:
+        """Send one message on this request's stream; dropped once nobody reads it."""
+        await self._write(frame(message))
 
     async def finish(
         self, reply: Reply, status: int = 200, headers: Mapping[str, str] | None = None
@@ -108,7 +139,7 @@ class Exchange(OneWay):
             await self._stream.write_eof()
             return self._stream
 
-    async def _say(self, text: bytes) -> None:
+    async def _write(self, text: bytes) -> None:
         async with self._lock:
             if self._silent:
                 return
@@ -136,7 +167,7 @@ class Exchange(OneWay):
         self._pinging = asyncio.create_task(self._ping())
 
     async def _ping(self) -> None:
-        await self._say(PING)
+        await self._write(PING)
         if not self._silent:
             self._arm()
 

@@ -1,28 +1,36 @@
-"""MCP over streamable HTTP at `/mcp`, for clients with and without a handshake, and plain JSON-RPC at `/message`."""
+"""The HTTP doors of MCP: `/mcp` for clients with and without a handshake, `/sse` for old ones, `/message` for curl."""
 
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from typing import Any
 
 from aiohttp import web
 from mcp.server import Server
 from mcp.shared.inbound import MCP_PROTOCOL_VERSION_HEADER, find_duplicated_routing_header
-from mcp_types import HEADER_MISMATCH
+from mcp_types import HEADER_MISMATCH, INTERNAL_ERROR
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 
 from gateway.calls import Face
 from gateway.core.access import Caller
+from gateway.core.errors import GatewayError
+from gateway.services import Services
 from gateway.transports.context import caller_of
 from gateway.transports.mcp_door import FACE
 from gateway.transports.mcp_exchange import PING_SECONDS, Exchange
 from gateway.transports.mcp_modern import answer_modern, take_modern_notification
 from gateway.transports.mcp_plain import answer_plain
+from gateway.transports.mcp_session import Session
 from gateway.transports.mcp_sessions import IDLE_SECONDS, MAX_SESSIONS, SESSION, SESSION_HEADER, Sessions
+from gateway.transports.mcp_sse import EventStreams
 from gateway.transports.mcp_wire import (
+    STREAM_HEADERS,
     Message,
     RefusedError,
     RpcNotification,
     RpcRequest,
     RpcResponse,
+    error,
+    json_response,
     message_of,
     read_json,
     require_accept,
@@ -35,13 +43,15 @@ JSON, EVENTS = "application/json", "text/event-stream"
 class McpEndpoint:
     """Serves one MCP server, whatever its tools, on an aiohttp application.
 
-    The application must run with `handler_cancellation=True`: with the stateless revision a client
-    cancels a request by closing its connection. `allowed_hosts` come beside loopback.
+    `services` hold what replicas share of sessions: seal, mailboxes, feed. The application must run with
+    `handler_cancellation=True`: with the stateless revision a client cancels a request by closing its connection.
+    `allowed_hosts` come beside loopback.
     """
 
     def __init__(
         self,
         server: Server[Any],
+        services: Services,
         *,
         allowed_hosts: Collection[str] = (),
         caller_of: Callable[[web.Request], Caller] = caller_of,
@@ -54,21 +64,23 @@ class McpEndpoint:
         self._allowed_hosts = tuple(allowed_hosts)
         self._caller_of = caller_of
         self._ping_seconds = ping_seconds
-        self.sessions = Sessions(server, idle_seconds=idle_seconds, max_sessions=max_sessions)
+        self.sessions = Sessions(server, services, idle_seconds=idle_seconds, max_sessions=max_sessions)
+        self._event_streams = EventStreams(self.sessions, caller_of, ping_seconds)
 
     def mount(self, app: web.Application) -> None:
         """Add the routes, and open and close what they need with the application."""
         app.router.add_post("/mcp", self._guarded(self._post))
         app.router.add_get("/mcp", self._guarded(self._get), allow_head=False)
         app.router.add_delete("/mcp", self._guarded(self._delete))
+        app.router.add_get("/sse", self._guarded(self._event_streams.get), allow_head=False)
+        app.router.add_post("/messages", self._guarded(self._event_streams.post))
         app.router.add_post("/message", self._guarded(self._plain))
         app.cleanup_ctx.append(self._open)
         app.on_shutdown.append(self._shut_down)
 
     async def _open(self, _app: web.Application) -> AsyncIterator[None]:
-        async with self._server.lifespan(self._server) as self._state:
+        async with self._server.lifespan(self._server) as self._state, self.sessions.served(self._state):
             yield
-            await self.sessions.close_all()
 
     async def _shut_down(self, _app: web.Application) -> None:
         self.sessions.end_streams()
@@ -82,6 +94,8 @@ class McpEndpoint:
                 return await serve(request)
             except RefusedError as refusal:
                 return refusal.response()
+            except GatewayError as exc:
+                return _failed(exc)
 
         return guarded
 
@@ -104,10 +118,11 @@ class McpEndpoint:
         owner, session_id = self._caller_of(request).name, request.headers.get(SESSION_HEADER)
         if isinstance(message, RpcRequest) and message.method == "initialize" and session_id is None:
             return await self._initialize(request, message, owner)
-        session = request[SESSION] = self.sessions.get(session_id, owner, message.id)
+        session = request[SESSION] = await self.sessions.get(session_id, owner, message.id)
         if isinstance(message, RpcResponse):
+            await session.take_answer(message)
             return web.Response(status=202)
-        async with Exchange(request, message, ping_seconds=self._ping_seconds) as exchange:
+        async with Exchange(request, message, asker=session, ping_seconds=self._ping_seconds) as exchange:
             if isinstance(message, RpcNotification):
                 await session.take_notification(exchange, message)
                 return web.Response(status=202)
@@ -115,26 +130,41 @@ class McpEndpoint:
 
     async def _initialize(self, request: web.Request, message: RpcRequest, owner: str) -> web.StreamResponse:
         async with Exchange(request, message, ping_seconds=self._ping_seconds) as exchange:
-            reply, opened = await self.sessions.open(exchange, message, self._state, owner)
-            return await exchange.finish(reply, headers=None if opened is None else {SESSION_HEADER: opened.id})
+            reply, opened = await self.sessions.initialize(exchange, message, owner)
+            return await exchange.finish(reply, headers=None if opened is None else {SESSION_HEADER: opened.token})
 
     async def _get(self, request: web.Request) -> web.StreamResponse:
         if _modern(request):
             raise RefusedError(405, "This revision has no stream of its own")
         require_accept(request, EVENTS)
-        session = self.sessions.get(request.headers.get(SESSION_HEADER), self._caller_of(request).name)
-        return await session.stream(request, self._ping_seconds)
+        session = await self._session(request)
+        outbox = await session.open_stream()
+        try:
+            response = web.StreamResponse(headers=STREAM_HEADERS | {SESSION_HEADER: session.token})
+            await response.prepare(request)
+            await outbox.write_to(request, response, self._ping_seconds)
+        finally:
+            session.leave_stream(outbox)
+        return response
 
     async def _delete(self, request: web.Request) -> web.StreamResponse:
         if _modern(request):
             raise RefusedError(405, "This revision has no sessions")
-        session = self.sessions.get(request.headers.get(SESSION_HEADER), self._caller_of(request).name)
-        await self.sessions.close(session)
+        await self.sessions.close(await self._session(request))
         return web.Response(status=204)
+
+    async def _session(self, request: web.Request) -> Session:
+        return await self.sessions.get(request.headers.get(SESSION_HEADER), self._caller_of(request).name)
 
     async def _plain(self, request: web.Request) -> web.StreamResponse:
         request[FACE] = Face.PLAIN
         return await answer_plain(self._server, self._state, request, await read_json(request))
+
+
+def _failed(exc: GatewayError) -> web.Response:
+    """Return a failure before any handler was reached: Redis is out, and the request may come again."""
+    headers = None if exc.retry_after is None else {"Retry-After": str(math.ceil(exc.retry_after))}
+    return json_response(error(None, INTERNAL_ERROR, exc.detail, exc.as_problem()), exc.status, headers)
 
 
 def _modern(request: web.Request) -> bool:

@@ -1,199 +1,244 @@
-"""Sessions of clients that begin with a handshake (2025-03-26 to 2025-11-25), kept in this process."""
+"""The sessions of clients that begin with a handshake (2024-11-05 to 2025-11-25), carried on by any replica.
+
+What a session is stands sealed in its id; a replica that does not know it opens the seal. What its requests leave
+for the holder of its stream lies in its mailbox (see `store.mailboxes`). So sessions in memory are a cache.
+"""
 
 import asyncio
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
+import orjson
 from aiohttp import web
 from mcp.server import Server
-from mcp.server.connection import Connection
-from mcp.server.runner import ServerRunner, aclose_shielded
-from mcp.shared.dispatcher import CallOptions
+from mcp_types import InitializeRequestParams
 
-from gateway.transports.mcp_exchange import PING_SECONDS, Exchange, OneWay, as_error
+from gateway.core.errors import StoreError
+from gateway.services import Services
+from gateway.store.events import MAIL, Changes
+from gateway.store.keys import MAILBOX_SECONDS
+from gateway.telemetry.logs import get_logger
+from gateway.transports.mcp_exchange import Exchange
+from gateway.transports.mcp_session import CLOSED, RECEIVED, UPDATED, Session, concerned
 from gateway.transports.mcp_wire import (
-    PING,
-    STREAM_HEADERS,
     RefusedError,
     Reply,
     RequestId,
-    RpcNotification,
     RpcRequest,
-    error,
-    frame,
-    notification,
-    result,
+    message_of,
 )
 
 SESSION_HEADER = "Mcp-Session-Id"
-REQUEST_CANCELLED = -32800  # ends the reply to a cancelled request, which these revisions leave no other end
-IDLE_SECONDS = 1800.0
+IDLE_SECONDS = 1800.0  # after that a session is forgotten here; it may come back all the same
 MAX_SESSIONS = 10_000
-MAX_UNREAD = 100  # messages kept for a session's own stream; then the oldest go
-MAX_IN_FLIGHT = 100  # requests of one session at once
-
-
-class Session(OneWay):
-    """One client's session: its negotiated facts, its requests in flight, and its own stream (GET)."""
-
-    def __init__(self, server: Server[Any], state: Any, owner: str) -> None:
-        self.id, self.owner = secrets.token_urlsafe(24), owner
-        self.used_at = time.monotonic()
-        self._connection = Connection.for_loop(self, session_id=self.id)
-        self._runner = ServerRunner(server, self._connection, state)
-        self._in_flight: dict[RequestId, asyncio.Task[Reply]] = {}
-        self._unread: asyncio.Queue[Reply | None] = asyncio.Queue(MAX_UNREAD)  # None ends the stream
-        self._listening = False
-
-    @property
-    def busy(self) -> bool:
-        """True while a request is in flight or the session's own stream is open."""
-        return self._listening or bool(self._in_flight)
-
-    async def reply_to(self, exchange: Exchange, message: RpcRequest) -> Reply:
-        """Answer one request; it runs in a task of its own, for a lost connection does not cancel it here."""
-        if message.id in self._in_flight:
-            raise RefusedError(400, "A request with this id is in flight", id=message.id)
-        if len(self._in_flight) >= MAX_IN_FLIGHT:
-            raise RefusedError(429, "Too many requests of this session are in flight", id=message.id)
-        task = asyncio.create_task(self._run(exchange, message))
-        self._in_flight[message.id] = task
-        task.add_done_callback(lambda _: self._in_flight.pop(message.id, None))
-        await asyncio.wait({task})
-        return error(message.id, REQUEST_CANCELLED, "Request cancelled") if task.cancelled() else task.result()
-
-    async def _run(self, exchange: Exchange, message: RpcRequest) -> Reply:
-        try:
-            return result(message.id, await self._runner.on_request(exchange, message.method, message.params))
-        except Exception as exc:
-            return as_error(message.id, exc)
-
-    async def take_notification(self, exchange: Exchange, message: RpcNotification) -> None:
-        """Take a notification; `notifications/cancelled` stops the request it names, never a job."""
-        if message.method == "notifications/cancelled":
-            named = (message.params or {}).get("requestId")
-            if isinstance(named, int | str) and not isinstance(named, bool) and named in self._in_flight:
-                self._in_flight[named].cancel()
-        else:
-            await self._runner.on_notify(exchange, message.method, message.params)
-
-    async def stream(self, request: web.Request, ping_seconds: float = PING_SECONDS) -> web.StreamResponse:
-        """Serve the session's own stream until either side ends it; raise `RefusedError` for a second one."""
-        if self._listening:
-            raise RefusedError(409, "This session's stream is open already")
-        self._listening = True
-        try:
-            response = web.StreamResponse(headers=STREAM_HEADERS | {SESSION_HEADER: self.id})
-            await response.prepare(request)
-            while (text := await self._next_frame(ping_seconds)) is not None:
-                await response.write(text)
-            await response.write_eof()
-        finally:
-            self._listening = False
-            self.used_at = time.monotonic()
-        return response
-
-    async def _next_frame(self, ping_seconds: float) -> bytes | None:
-        try:
-            async with asyncio.timeout(ping_seconds):
-                message = await self._unread.get()
-        except TimeoutError:
-            return PING
-        return None if message is None else frame(message)
-
-    async def notify(self, method: str, params: Mapping[str, Any] | None, _opts: CallOptions | None = None) -> None:
-        """Put a notification on the session's own stream."""
-        self._put(notification(method, params))
-
-    def _put(self, message: Reply | None) -> None:
-        if self._unread.full():
-            self._unread.get_nowait()
-        self._unread.put_nowait(message)
-
-    def on_close(self, callback: Callable[[], object]) -> None:
-        """Have `callback` called when the session is closed."""
-        self._connection.exit_stack.callback(callback)
-
-    def end_stream(self) -> None:
-        """End the session's own stream, so that it holds up no shutdown."""
-        self._put(None)
-
-    async def close(self) -> None:
-        """End the stream and the requests in flight; jobs go on."""
-        self.end_stream()
-        for task in tuple(self._in_flight.values()):
-            task.cancel()
-        await aclose_shielded(self._connection)
-
+MAX_FACTS_BYTES = 4096  # of what a client says of itself: it comes back in a header with each request
 
 SESSION = web.RequestKey("mcp_session", Session)
 """The session of a request that belongs to one."""
 
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a session's id says: the name of its mailbox, its caller, and what was agreed; None before a handshake."""
+
+    key: str
+    owner: str
+    agreed: InitializeRequestParams | None
+
+    def dump(self) -> bytes:
+        """Return the facts as they are sealed; raise `RefusedError` where the client tells too much of itself."""
+        agreed = self.agreed and self.agreed.model_dump(
+            mode="json", by_alias=True, exclude_none=True, exclude={"meta": True, "capabilities": {"experimental"}}
+        )
+        content = orjson.dumps([self.key, self.owner, agreed])
+        if len(content) > MAX_FACTS_BYTES:
+            raise RefusedError(400, f"clientInfo and capabilities are larger than {MAX_FACTS_BYTES} bytes")
+        return content
+
+    @classmethod
+    def load(cls, content: bytes) -> "Facts":
+        """Return the facts that `dump` made."""
+        key, owner, agreed = orjson.loads(content)
+        return cls(key, owner, agreed and InitializeRequestParams.model_validate(agreed, by_name=False))
+
 
 class Sessions:
-    """The sessions of one endpoint, the longest unused first; each belongs to its caller."""
+    """The sessions that this replica knows, the longest unused first; each belongs to its caller."""
 
     def __init__(
-        self, server: Server[Any], *, idle_seconds: float = IDLE_SECONDS, max_sessions: int = MAX_SESSIONS
+        self,
+        server: Server[Any],
+        services: Services,
+        *,
+        idle_seconds: float = IDLE_SECONDS,
+        max_sessions: int = MAX_SESSIONS,
     ) -> None:
-        self._server = server
+        self._server, self._services = server, services
         self._idle_seconds, self._max_sessions = idle_seconds, max_sessions
-        self._by_id: OrderedDict[str, Session] = OrderedDict()
+        self._by_token: OrderedDict[str, Session] = OrderedDict()
+        self._by_key: dict[str, Session] = {}
 
     def __len__(self) -> int:
-        return len(self._by_id)
+        return len(self._by_token)
 
-    async def open(
-        self, exchange: Exchange, message: RpcRequest, state: Any, owner: str
-    ) -> tuple[Reply, Session | None]:
-        """Answer an `initialize`; when the handshake succeeds, the new session comes with the reply."""
-        await self._reap()
-        if len(self._by_id) >= self._max_sessions:
-            raise RefusedError(503, "Too many sessions are open; try again later", id=message.id)
-        session = Session(self._server, state, owner)
+    @asynccontextmanager
+    async def served(self, state: Any) -> AsyncIterator[None]:
+        """Hear of changes and of mail while the block lasts; `state` is that of the server's lifespan."""
+        self._state = state
+        async with self._services.feed.changes() as changes:
+            hearing = asyncio.create_task(self._hear_for_ever(changes), name="mcp-sessions")
+            try:
+                yield
+            finally:
+                hearing.cancel()
+                await asyncio.wait({hearing})
+                for session in tuple(self._by_token.values()):
+                    await self._forget(session)
+
+    async def initialize(self, exchange: Exchange, message: RpcRequest, owner: str) -> tuple[Reply, Session | None]:
+        """Answer an `initialize`; when the handshake succeeds, the new session comes with the reply.
+
+        Raises `RefusedError`, `StoreError`.
+        """
+        await self._make_room(message.id)
+        session = self._new(owner)
         reply = await session.reply_to(exchange, message)
         if "error" in reply:
             return reply, None
-        self._by_id[session.id] = session
+        await self._keep(session)
         return reply, session
 
-    def get(self, session_id: str | None, owner: str, request_id: RequestId | None = None) -> Session:
-        """Return the session; raise `RefusedError`: 400 without an id, 404 for one that is not the caller's."""
-        if session_id is None:
-            raise RefusedError(400, f"Missing {SESSION_HEADER}: begin with initialize", id=request_id)
-        session = self._by_id.get(session_id)
-        if session is None or session.owner != owner:
-            raise RefusedError(404, "There is no such session; begin again with initialize", id=request_id)
-        session.used_at = time.monotonic()
-        self._by_id.move_to_end(session_id)
+    async def begin(self, owner: str) -> Session:
+        """Begin a session of HTTP+SSE, whose handshake comes on its stream. Raises as `initialize`."""
+        await self._make_room()
+        session = self._new(owner)
+        await self._keep(session)
         return session
 
+    async def get(self, token: str | None, owner: str, request_id: RequestId | None = None) -> Session:
+        """Return the session, known here or not.
+
+        Raises `RefusedError`: 400 without an id, 404 for one that is not the caller's, was closed or is too old;
+        `StoreError` for one that is not known here while Redis is out.
+        """
+        if token is None:
+            raise RefusedError(400, f"Missing {SESSION_HEADER}: begin with initialize", id=request_id)
+        session = self._by_token.get(token) or await self._recall(token, request_id)
+        if session is None or session.owner != owner or session.closed:
+            raise _unknown(request_id)
+        session.used_at = time.monotonic()
+        self._by_token.move_to_end(token)
+        return session
+
+    async def deliver(self, token: str, owner: str, message: Any) -> None:
+        """Bring a message of HTTP+SSE to its session's stream, here or at another replica. Raises as `get`."""
+        checked, session = message_of(message), self._by_token.get(token)
+        if session is None:
+            facts = await self._facts(token)
+            if facts is None or facts.owner != owner or not await self._open_elsewhere(facts.key):
+                raise _unknown(checked.id)
+            await self._services.mailboxes.post(facts.key, RECEIVED, message)
+        elif session.owner != owner:
+            raise _unknown(checked.id)
+        else:
+            await session.receive(checked)
+
     async def close(self, session: Session) -> None:
-        """Forget a session and end what it still does."""
-        self._by_id.pop(session.id, None)
-        await session.close()
+        """End a session for all replicas. Raises `StoreError`; then it lives on."""
+        await self._services.mailboxes.empty_for(session.key, CLOSED)
+        session.closed = True
+        await self._forget(session)
 
     def end_streams(self) -> None:
         """End every session's own stream; requests in flight go on to their answer."""
-        for session in self._by_id.values():
+        for session in self._by_token.values():
             session.end_stream()
 
-    async def close_all(self) -> None:
-        """End every session with what it still does."""
-        for session in tuple(self._by_id.values()):
-            await self.close(session)
+    def _new(self, owner: str, key: str | None = None) -> Session:
+        key = key or secrets.token_urlsafe(12)
+        return Session(self._server, self._state, self._services.mailboxes, key=key, owner=owner)
 
-    async def _reap(self) -> None:
-        """Close what was unused for too long; the longest unused stand in front."""
-        now = time.monotonic()
-        for session in tuple(self._by_id.values()):
-            if session.used_at > now - self._idle_seconds:
+    async def _keep(self, session: Session) -> None:
+        """Seal a new session's id and know it from now on."""
+        facts = Facts(session.key, session.owner, session.agreed)
+        session.token = await self._services.sealing.seal(facts.dump())
+        self._by_token[session.token] = self._by_key[session.key] = session
+
+    async def _recall(self, token: str, request_id: RequestId | None) -> Session | None:
+        """Return a session that began at another replica, or before this one's restart."""
+        facts = await self._facts(token)
+        if facts is None or facts.agreed is None:
+            return None
+        session = self._new(facts.owner, facts.key)
+        session.token = token
+        session.carry_on(facts.agreed)
+        await session.collect()
+        if session.closed:
+            return None
+        await self._make_room(request_id)
+        known = self._by_token.setdefault(token, session)  # two requests may have come at once
+        self._by_key[facts.key] = known
+        return known
+
+    async def _facts(self, token: str) -> Facts | None:
+        content = await self._services.sealing.unseal(token, max_age_seconds=MAILBOX_SECONDS)
+        return None if content is None else Facts.load(content)
+
+    async def _open_elsewhere(self, key: str) -> bool:
+        posts = await self._services.mailboxes.read(key)
+        return bool(posts) and all(post.kind != CLOSED for post in posts)
+
+    async def _make_room(self, request_id: RequestId | None = None) -> None:
+        """Forget what was unused for too long, and the longest unused where there are too many."""
+        oldest_use = time.monotonic() - self._idle_seconds
+        for session in tuple(self._by_token.values()):
+            if session.used_at > oldest_use and len(self) < self._max_sessions:
                 return
-            if session.busy:
-                session.used_at = now
-                self._by_id.move_to_end(session.id)
-            else:
-                await self.close(session)
+            if not session.busy:
+                await self._forget(session)
+        if len(self) >= self._max_sessions:
+            raise RefusedError(503, "Too many sessions are open; try again later", id=request_id)
+
+    async def _forget(self, session: Session) -> None:
+        self._by_token.pop(session.token, None)
+        self._by_key.pop(session.key, None)
+        await session.let_go()
+
+    async def _hear_for_ever(self, changes: Changes) -> None:
+        while True:
+            changed = await changes.take()
+            try:
+                await self._hear(changed)
+            except StoreError as exc:
+                log.warning("mail of sessions is late", error=exc.code)
+                changes.note_any()
+                await asyncio.sleep(1)
+            except Exception:  # one session's fault must not leave the others without news
+                log.exception("news could not be told")
+
+    async def _hear(self, changed: set[str] | None) -> None:
+        """Tell the streams that are open here what changed, and see to the mail of the sessions known here."""
+        for session in tuple(self._by_key.values()):
+            if session.listening:
+                for uri in concerned(session.followed, changed):
+                    await session.notify(UPDATED, {"uri": uri})
+        keys = tuple(self._by_key) if changed is None else [name.removeprefix(MAIL) for name in changed]
+        for key in keys:
+            if key in self._by_key:
+                await self._collect(self._by_key[key])
+
+    async def _collect(self, session: Session) -> None:
+        await session.collect()
+        if session.closed:
+            await self._forget(session)
+
+
+def _unknown(request_id: RequestId | None) -> RefusedError:
+    return RefusedError(404, "There is no such session; begin again with initialize", id=request_id)

@@ -11,26 +11,28 @@ from mcp import MCPError
 from mcp.server import Server
 from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, ResourceUpdated
 
+from gateway.core.errors import StoreError
 from gateway.store.events import Changes
 from gateway.telemetry.logs import get_logger
 from gateway.transports.mcp_door import Context, Door
 from gateway.transports.mcp_offers import Offers
-from gateway.transports.mcp_sessions import SESSION, Session
+from gateway.transports.mcp_session import Followed, Session, concerned
+from gateway.transports.mcp_sessions import SESSION
 
 log = get_logger(__name__)
 
 MOST_FOLLOWED = 100  # resources of one session, or of one stream
-UPDATED = "notifications/resources/updated"
 
-Followed = dict[str, frozenset[str]]
-"""The changes that concern each URI, as the client wrote it."""
+
+async def _nobody(_uri: str) -> None:
+    """Tell nobody."""
 
 
 @dataclass(frozen=True)
 class _Subscriber:
-    """A session, or the one client over stdio, and what it subscribed to."""
+    """The one client over stdio, and what it subscribed to."""
 
-    tell: Callable[[str], Awaitable[None]]
+    tell: Callable[[str], Awaitable[None]] = _nobody
     followed: Followed = field(default_factory=dict)
 
 
@@ -39,7 +41,7 @@ class Updates:
 
     def __init__(self, door: Door, offers: Offers) -> None:
         self._door, self._offers = door, offers
-        self._subscribers: dict[Session | None, _Subscriber] = {}  # None is the client over stdio
+        self._local = _Subscriber()  # over stdio; sessions over HTTP keep their own
         self._listening: dict[object, Followed] = {}  # of each open listen stream
         self._bus = InMemorySubscriptionBus()
         self._streams = ListenHandler(self._bus)
@@ -49,15 +51,22 @@ class Updates:
 
         Raises `MCPError` where there is no such resource, no session, or too many are followed.
         """
-        subscriber, uri = self._subscriber(ctx), str(params.uri)
+        session, uri = _session(ctx), str(params.uri)
         changes = await self._offers.changes_of(ctx, uri)
-        _require_few({*subscriber.followed, uri})
-        subscriber.followed[uri] = changes
+        _require_few({*(self._local.followed if session is None else session.followed), uri})
+        if session is None:
+            self._local = _Subscriber(ctx.session.send_resource_updated, self._local.followed | {uri: changes})
+        else:
+            await _kept(session.follow(uri, changes))
         return t.EmptyResult()
 
     async def unsubscribe(self, ctx: Context, params: t.UnsubscribeRequestParams) -> t.EmptyResult:
         """Announce changes of a resource no more; nothing happens where it was not followed."""
-        self._subscriber(ctx).followed.pop(str(params.uri), None)
+        session, uri = _session(ctx), str(params.uri)
+        if session is None:
+            self._local.followed.pop(uri, None)
+        elif uri in session.followed:
+            await _kept(session.unfollow(uri))
         return t.EmptyResult()
 
     async def listen(self, ctx: Context, params: t.SubscriptionsListenRequestParams) -> t.SubscriptionsListenResult:
@@ -102,43 +111,35 @@ class Updates:
                 log.exception("a change could not be announced")
 
     async def _announce(self, changed: set[str] | None) -> None:
-        for subscriber in tuple(self._subscribers.values()):
-            for uri in _concerned(subscriber.followed, changed):
-                await subscriber.tell(uri)
+        for uri in concerned(self._local.followed, changed):
+            await self._local.tell(uri)
         # The bus tells every stream that asked for a URI, so each is published once.
-        for uri in {uri for followed in self._listening.values() for uri in _concerned(followed, changed)}:
+        for uri in {uri for followed in self._listening.values() for uri in concerned(followed, changed)}:
             await self._bus.publish(ResourceUpdated(uri=uri))
 
     async def _end_streams_on(self, closing: asyncio.Event) -> None:
         await closing.wait()
         self._streams.close()
 
-    def _subscriber(self, ctx: Context) -> _Subscriber:
-        """Return who asks; raise `MCPError` for a request over plain HTTP, whose client has no stream to be told on."""
-        session: Session | None = None
-        if ctx.request is not None:
-            session = ctx.request.get(SESSION)
-            if session is None:
-                raise MCPError(t.INVALID_REQUEST, "Nothing can be announced without a session")
-        if session not in self._subscribers:
-            self._subscribers[session] = _Subscriber(
-                ctx.session.send_resource_updated if session is None else _on(session)
-            )
-            if session is not None:
-                session.on_close(lambda: self._subscribers.pop(session, None))
-        return self._subscribers[session]
+
+def _session(ctx: Context) -> Session | None:
+    """Return who asks, None for the client over stdio.
+
+    Raises `MCPError` for a request over plain HTTP, whose client has no stream to be told on.
+    """
+    if ctx.request is None:
+        return None
+    session: Session | None = ctx.request.get(SESSION)
+    if session is None:
+        raise MCPError(t.INVALID_REQUEST, "Nothing can be announced without a session")
+    return session
 
 
-def _on(session: Session) -> Callable[[str], Awaitable[None]]:
-    async def tell(uri: str) -> None:
-        await session.notify(UPDATED, {"uri": uri})
-
-    return tell
-
-
-def _concerned(followed: Followed, changed: set[str] | None) -> list[str]:
-    """Return the URIs that a change concerns; all of them where nobody knows what changed."""
-    return [uri for uri, changes in followed.items() if changed is None or not changes.isdisjoint(changed)]
+async def _kept(writing: Awaitable[None]) -> None:
+    try:
+        await writing
+    except StoreError as exc:
+        raise MCPError(t.INTERNAL_ERROR, f"{exc.code}: {exc.detail}", exc.as_problem()) from None
 
 
 def _require_few(uris: Collection[str]) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import orjson
 from aiohttp import ClientPayloadError, web
@@ -58,9 +58,11 @@ class RpcNotification:
 
 @dataclass(frozen=True)
 class RpcResponse:
-    """The answer to a request; we send none, so its content is of no use."""
+    """The client's answer to a request of ours: `content` has the member `result` or `error`."""
 
-    id: None = None
+    answers: RequestId | None
+    content: dict[str, Any]
+    id: None = None  # it wants no answer itself
 
 
 Message = RpcRequest | RpcNotification | RpcResponse
@@ -71,7 +73,7 @@ def message_of(decoded: Any) -> Message:
     if not isinstance(decoded, dict) or decoded.get("jsonrpc") != "2.0":
         raise RefusedError(400, "Body must be a single JSON-RPC 2.0 message")
     if "method" not in decoded and ("result" in decoded or "error" in decoded):
-        return RpcResponse()
+        return _response(decoded)
     request_id = _id_of(decoded)
     method, params = decoded.get("method"), decoded.get("params")
     if not isinstance(method, str):
@@ -81,12 +83,28 @@ def message_of(decoded: Any) -> Message:
     return RpcNotification(method, params) if request_id is None else RpcRequest(request_id, method, params)
 
 
+def _response(decoded: dict[str, Any]) -> RpcResponse:
+    kind = "result" if isinstance(decoded.get("result"), dict) else "error"
+    content = decoded.get(kind)
+    if not isinstance(content, dict) or (kind == "error" and not _is_error(content)):
+        raise RefusedError(400, "A response needs an object as result, or an error with code and message")
+    return RpcResponse(decoded.get("id") if _is_id(decoded.get("id")) else None, {kind: content})
+
+
+def _is_error(content: dict[str, Any]) -> bool:
+    return isinstance(content.get("code"), int) and isinstance(content.get("message"), str)
+
+
+def _is_id(value: object) -> TypeGuard[RequestId]:
+    return isinstance(value, int | str) and not isinstance(value, bool)
+
+
 def _id_of(decoded: dict[str, Any]) -> RequestId | None:
     """Return the id, or None where there is none at all."""
     if "id" not in decoded:
         return None
     request_id = decoded["id"]
-    if isinstance(request_id, int | str) and not isinstance(request_id, bool):
+    if _is_id(request_id):
         return request_id
     raise RefusedError(400, "A request's id must be a string or an integer")
 
@@ -100,6 +118,11 @@ def error(id: RequestId | None, code: int, message: str, data: Any = None) -> Re
     """Return the JSON-RPC response to a request that failed; `id` is None where it could not be read."""
     what = {"code": code, "message": message} | ({} if data is None else {"data": data})
     return {"jsonrpc": "2.0", "id": id, "error": what}
+
+
+def request_for_client(id: RequestId, method: str, params: Mapping[str, Any] | None) -> Reply:
+    """Return a JSON-RPC request of ours to the client."""
+    return {"jsonrpc": "2.0", "id": id, "method": method} | ({} if params is None else {"params": params})
 
 
 def notification(method: str, params: Mapping[str, Any] | None) -> Reply:

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from aiohttp import web
+from fakeredis import FakeServer
 from pydantic import BaseModel
 
 from gateway.calls import Call
@@ -17,7 +18,13 @@ from gateway.core.job import Job, JobState, JobView, Ordered, Phase, Target
 from gateway.core.tool import Catalog, Effect, tool
 from gateway.core.wishes import PowerOff
 from gateway.settings import Settings
+from gateway.store.backend import Backend
+from gateway.store.connection import FOLLOWING, SERVING
 from gateway.store.events import Feed
+from gateway.store.jobs import Jobs
+from gateway.store.keys import Keys
+from gateway.store.mailboxes import Mailboxes
+from gateway.store.sealing import Sealing
 from gateway.telemetry.metrics import Metrics
 from gateway.transports.mcp import build_server
 from gateway.transports.mcp_http import McpEndpoint
@@ -118,15 +125,14 @@ CATALOG = Catalog((list_things, get_thing, count_things, who_calls, fail, crash,
 
 @dataclass
 class BellServices:
-    """What the MCP faces use of the services; the one job waits for `bell`, and a call may be seen to `wait`.
+    """What the MCP faces use of the services; the one job waits for `bell`, and a call may be seen to `wait`."""
 
-    Its `feed` reads nothing: nothing ever changes here.
-    """
-
+    feed: Feed = field(default_factory=lambda: Feed(None, None, lambda _name, _generation: None))
+    mailboxes: Mailboxes | None = None
+    sealing: Sealing | None = None
     settings: Settings = field(default_factory=lambda: Settings(_env_file=None))
     metrics: Metrics = field(default_factory=Metrics)
     closing: asyncio.Event = field(default_factory=asyncio.Event)
-    feed: Feed = field(default_factory=lambda: Feed(None, None, lambda _name, _generation: None))
     bell: asyncio.Event = field(default_factory=asyncio.Event)
     waiting: asyncio.Event = field(default_factory=asyncio.Event)
     left: asyncio.Event = field(default_factory=asyncio.Event)
@@ -167,10 +173,26 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(server=None, **options) -> AsyncIterator[Served]:
-    """Serve the fixture catalog, or another MCP server, on a free loopback port."""
-    services = BellServices()
-    endpoint = McpEndpoint(server or build_server(CATALOG, lambda: services), **options)
+async def bell_services(memory=None) -> AsyncIterator[BellServices]:
+    """Yield services over a Redis in this process; replicas share its `memory`."""
+    backend = Backend(None, durable=False, words="", fake=memory or FakeServer())
+    keys = Keys("simulated")
+    async with backend.open(SERVING) as redis, backend.open(FOLLOWING) as following:
+        feed = Feed(following, Jobs(redis, keys, days=1), lambda _name, _generation: None)
+        async with feed.running():
+            yield BellServices(feed, Mailboxes(redis, keys), Sealing(redis, keys, None))
+
+
+@asynccontextmanager
+async def serving(server=None, memory=None, **options) -> AsyncIterator[Served]:
+    """Serve the fixture catalog, or another MCP server, on a free loopback port; replicas share a `memory`."""
+    async with bell_services(memory) as services, _serving(services, server, options) as served:
+        yield served
+
+
+@asynccontextmanager
+async def _serving(services, server, options) -> AsyncIterator[Served]:
+    endpoint = McpEndpoint(server or build_server(CATALOG, lambda: services), services, **options)
     app = web.Application()
     endpoint.mount(app)
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=2.0)

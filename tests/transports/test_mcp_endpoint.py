@@ -10,8 +10,8 @@ import pytest
 from mcp.server import Server
 from mcp_fixtures import HEADERS, asked, begin, called, events, modern, open_stream, serving, soon
 
+from gateway.store.mailboxes import MOST_POSTS
 from gateway.transports import mcp_exchange
-from gateway.transports.mcp_sessions import MAX_UNREAD
 
 SCHEMA = {
     "type": "object",
@@ -92,12 +92,12 @@ async def test_what_the_server_says_unasked_goes_to_the_session_s_own_stream(ser
 
 async def test_what_nobody_reads_is_kept_up_to_a_bound_the_newest(served, http):
     session = await begin(http, served)
-    call = called("told") | {"params": {"name": "told", "arguments": {"count": MAX_UNREAD + 3}}}
+    call = called("told") | {"params": {"name": "told", "arguments": {"count": MOST_POSTS + 3}}}
     async with http.post(served.mcp, json=call, headers=session):
         pass
     async with open_stream(http, served, session) as stream:
-        told = [message async for message in limited(events(stream), MAX_UNREAD)]
-    assert told[0]["params"]["uri"] == "test://3"
+        told = [message async for message in limited(events(stream), 1)]
+    assert told[0]["params"]["uri"] == "test://4"  # the mark that the stream is open took the place of one more
 
 
 async def test_a_stateless_call_has_no_stream_for_what_is_said_unasked(served, http):

@@ -5,10 +5,9 @@ import json
 import time
 from contextlib import asynccontextmanager
 
-import aiohttp
 import pytest
 from mcp import Client, MCPError
-from mcp_fixtures import HEADERS, asked, begin, soon
+from mcp_fixtures import asked, soon
 
 from gateway.app import serve
 from gateway.services import open_services
@@ -172,26 +171,6 @@ async def test_both_eras_are_told_that_resources_can_be_subscribed_to(built, mod
 async def test_a_client_without_a_session_is_refused(built):
     async with built.http.post(f"{built.url}/message", json=asked("resources/subscribe", {"uri": VMS})) as reply:
         assert "without a session" in (await reply.json())["error"]["message"]
-
-
-async def test_subscriptions_are_gone_with_their_session(built, monkeypatch):
-    known = []
-
-    def watched(self, door, offers):
-        begun(self, door, offers)
-        known.append(self)
-
-    begun = mcp_updates.Updates.__init__
-    monkeypatch.setattr(mcp_updates.Updates, "__init__", watched)
-    async with house(built.sim, built.settings, workers=0) as other, aiohttp.ClientSession(headers=HEADERS) as http:
-        session = await begin(http, Place(other.url))
-        subscribe = asked("resources/subscribe", {"uri": VMS}, id=2)
-        async with http.post(Place(other.url).mcp, json=subscribe, headers=session) as reply:
-            assert (await reply.json())["result"] == {}
-        assert len(known[0]._subscribers) == 1
-        async with http.delete(Place(other.url).mcp, headers=session):
-            pass
-        assert known[0]._subscribers == {}
 
 
 @FACES
