@@ -94,6 +94,19 @@ async def run(tool: Tool, raw: Mapping[str, Any], call: Call) -> Answer:
         return replace(answer, arguments=arguments)
 
 
+async def answer_question(
+    services: Services, caller: Caller, tool: Tool, job_id: str, *, yes: bool, question: str | None = None
+) -> JobView:
+    """Answer what a job of this tool asks, with `question` only the one of this key; return the job.
+
+    It takes the permissions of the tool, for a yes also those of its graver choices.
+    Raises `Forbidden`, `UnknownJob`, `JobEnded`, `InvalidArgument`, `StoreError`.
+    """
+    for permission in (tool.permission, *(tool.escalates.values() if yes else ())):
+        caller.require(permission, f"this answer to a job of {tool.name}")
+    return await services.show(await services.jobs.answer(job_id, caller.name, yes=yes, question=question))
+
+
 def _own(arguments: Arguments) -> dict[str, Any]:
     """Return the tool's own arguments, without those that its kind of answer brings."""
     shared = {name for base in (Order, Listing) if isinstance(arguments, base) for name in base.model_fields}

@@ -1,10 +1,12 @@
 """Everything a call or a step may reach, opened and closed in one place."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
+from gateway.core.events import JobEvent
 from gateway.core.job import Job, JobView
 from gateway.settings import Settings
 from gateway.store.backend import Backend
@@ -60,18 +62,35 @@ class Services:
 
         `report` hears of each change meanwhile. Raises `UnknownJob`, `StoreError`.
         """
-        ended = asyncio.create_task(self._ended(job_id, report))
-        closing = asyncio.create_task(self.closing.wait())
-        try:
-            if seconds > 0:
-                await asyncio.wait({ended, closing}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-                if ended.done():
-                    ended.result()
-        finally:
-            for task in (ended, closing):
-                task.cancel()
-            await asyncio.gather(ended, closing, return_exceptions=True)
+        if seconds > 0:
+            await self.first_of(self._ended(job_id, report), seconds=seconds)
         return await self.show(await self.jobs.get(job_id))
+
+    async def first_of(self, *awaited: Coroutine[Any, Any, None], seconds: float | None = None) -> None:
+        """Wait until one of these is done, the time is over, or the process stops; the others are cancelled.
+
+        Raises what one that is done raised.
+        """
+        tasks = [asyncio.create_task(waiting) for waiting in (*awaited, self._stopping())]
+        try:
+            done, _ = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def settled(self, job_id: str, question: str) -> None:
+        """Wait until a job no longer asks the question of this key, whoever settled it. Raises as `follow`."""
+        async with aclosing(self._events(job_id)) as events:
+            async for _ in events:
+                asked = (await self.jobs.get(job_id)).asks
+                if asked is None or asked.key != question:
+                    return
+
+    async def _stopping(self) -> None:
+        await self.closing.wait()
 
     async def measure(self) -> None:
         """Set the gauges of queue, open jobs, workers, followers and sight. Raises `StoreError`."""
@@ -88,15 +107,23 @@ class Services:
             metrics.jobs_open.labels(job.wish.kind, job.state.value).inc()
 
     async def _ended(self, job_id: str, report: Report | None) -> None:
-        """Return once the job has ended or asks something; a broken stream is taken up again."""
+        """Return once the job has ended or asks something."""
+        async with aclosing(self._events(job_id)) as events:
+            async for event in events:
+                if report is not None:
+                    await report(await self.jobs.view(await self.jobs.get(job_id)))
+                if event.state.final or (event.question is not None and (await self.jobs.get(job_id)).asks):
+                    return
+
+    async def _events(self, job_id: str) -> AsyncGenerator[JobEvent, None]:
+        """Yield a job's events, those of the past first; a broken stream is taken up again."""
         seen = 0
         while True:
             async with self.feed.follow(job_id, seen) as events:
                 async for event in events:
                     seen = event.seq
-                    if report is not None:
-                        await report(await self.jobs.view(await self.jobs.get(job_id)))
-                    if event.state.final or event.question is not None:
+                    yield event
+                    if event.state.final:
                         return
 
 

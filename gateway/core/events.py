@@ -32,7 +32,7 @@ class JobEvent(BaseModel):
             state=job.state,
             phase=None if job.state.final else job.phase,
             detail=job.detail,
-            question=job.question.text if job.state is JobState.INPUT_REQUIRED and job.question else None,
+            question=job.asks.text if job.asks else None,
             result=job.result,
             problem=job.trouble,
         )

@@ -122,6 +122,11 @@ class Question(_Frozen):
     answered_at: float | None = None
     yes: bool | None = None
 
+    @property
+    def key(self) -> str:
+        """Which question of its job this is: an answer to an earlier one must not be taken for it."""
+        return f"{self.about}-{round(self.asked_at * 1000)}"
+
 
 class Problem(_Frozen):
     """Why a job failed or is held: a code for programs, words for people, what to do next."""
@@ -199,6 +204,16 @@ class Job(_Frozen):
         """The act whose answer has not come, if there is one."""
         return next((act for act in self.acts if act.answered_at is None), None)
 
+    @property
+    def asks(self) -> Question | None:
+        """The question that waits for an answer now."""
+        question = self.question
+        return question if self.state is JobState.INPUT_REQUIRED and question and question.yes is None else None
+
+    def belongs_to(self, caller: str) -> bool:
+        """Tell whether this caller made the job or joined it."""
+        return caller == self.owner or any(caller == joiner.name for joiner in self.joiners)
+
     def view(self, *, waits_for: str | None = None) -> "JobView":
         """Return what callers see of the job."""
         return JobView(
@@ -213,7 +228,7 @@ class Job(_Frozen):
             ended_at=None if self.ended_at is None else round(self.ended_at, 3),
             result=self.result,
             problem=self.trouble,
-            question=self.question.text if self.state is JobState.INPUT_REQUIRED and self.question else None,
+            question=self.asks.text if self.asks else None,
             joiners=tuple(joiner.name for joiner in self.joiners) or None,
             waits_for=waits_for,
             note=self.note,

@@ -139,18 +139,23 @@ class Jobs:
         else:
             raise Forbidden(f"job {job.id} belongs to {job.owner}", next_step=f"Ask {job.owner} to cancel it.")
 
-    async def answer(self, job_id: str, caller: str, *, yes: bool) -> Job:
-        """Answer a job's question; raise `UnknownJob`, `JobEnded`, `InvalidArgument` where none is asked."""
+    async def answer(self, job_id: str, caller: str, *, yes: bool, question: str | None = None) -> Job:
+        """Answer a job's question, with `question` only the one of this key.
+
+        Raises `UnknownJob`, `JobEnded`, `InvalidArgument` where it is not asked now.
+        """
         key = self.keys.job(job_id)
         with store_errors():
             while True:
                 async with self.redis.pipeline() as pipe:
                     await pipe.watch(key)
                     job = _open(parse(await pipe.hgetall(key)), job_id)
-                    if job.state is not JobState.INPUT_REQUIRED or job.question is None or job.question.yes is not None:
-                        raise InvalidArgument(f"job {job_id} asks nothing now", next_step="get_job shows what it does.")
+                    asked = job.asks
+                    if asked is None or question not in {None, asked.key}:
+                        told = f"job {job_id} asks {'nothing' if asked is None else 'something else'} now"
+                        raise InvalidArgument(told, next_step="get_job shows what it does.")
                     now = await redis_time(pipe)
-                    given = {"asked_at": job.question.asked_at, "yes": yes, "by": caller, "at": now}
+                    given = {"asked_at": asked.asked_at, "yes": yes, "by": caller, "at": now}
                     pipe.multi()
                     pipe.hset(key, "answer", orjson.dumps(given))
                     self._call(pipe, job_id, now)
@@ -313,6 +318,7 @@ def parse(fields: dict[bytes, bytes]) -> Job | None:
         if answer["asked_at"] == job.question.asked_at:
             given = {"yes": answer["yes"], "answered_at": answer["at"]}
             update["question"] = job.question.model_copy(update=given)
+            update["state"] = JobState.WORKING
     return job.model_copy(update=update) if update else job
 
 

@@ -7,6 +7,7 @@ from functools import partial
 
 from aiohttp import hdrs, web
 
+from gateway import calls
 from gateway.core.access import Permission
 from gateway.core.errors import GatewayError, InvalidArgument
 from gateway.core.events import JobEvent
@@ -61,8 +62,7 @@ async def follow_job(request: web.Request, *, ping_seconds: float) -> web.Stream
 async def answer_job(request: web.Request) -> web.Response:
     """Answer a job's question with `{"answer": true}` or `false`; answers the job.
 
-    It takes the permissions of the tool that made the job, for a yes also those of its graver choices.
-    Raises `UnknownJob`, `JobEnded`, `InvalidArgument`, `Forbidden`, `StoreError`.
+    Raises as `calls.answer_question`.
     """
     body = await json_object(request)
     yes = body.get("answer")
@@ -70,10 +70,7 @@ async def answer_job(request: web.Request) -> web.Response:
         raise InvalidArgument("answer: must be true or false, and alone", next_step='Send {"answer": true} or false.')
     services, caller = request.app[SERVICES], caller_of(request)
     job = await services.jobs.get(request.match_info["job_id"])
-    tool = request.app[CATALOG][job.tool]
-    for permission in (tool.permission, *(tool.escalates.values() if yes else ())):
-        caller.require(permission, f"this answer to a job of {tool.name}")
-    view = await services.show(await services.jobs.answer(job.id, caller.name, yes=yes))
+    view = await calls.answer_question(services, caller, request.app[CATALOG][job.tool], job.id, yes=yes)
     body_json = view.model_dump_json(exclude_none=True).encode()
     return web.Response(body=body_json, headers={hdrs.CACHE_CONTROL: "no-store"}, content_type="application/json")
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import mcp_types as t
@@ -14,13 +14,15 @@ from mcp.shared.inbound import x_mcp_header_map
 from gateway import __version__, calls
 from gateway.calls import Answer
 from gateway.core.errors import GatewayError, UnknownTool
-from gateway.core.job import JobState
+from gateway.core.job import JobState, JobView
 from gateway.core.text import clean
 from gateway.core.tool import Catalog, Effect, Tool
 from gateway.services import Services
 from gateway.telemetry.logs import get_logger
 from gateway.transports.mcp_door import META, Context, Door, caller
 from gateway.transports.mcp_offers import Offers, freshness
+from gateway.transports.mcp_questions import Questions
+from gateway.transports.mcp_tasks import Tasks, declared
 from gateway.transports.mcp_updates import Updates
 from gateway.transports.selection import Selections
 from gateway.transports.text import failure_text, text_of
@@ -29,6 +31,9 @@ log = get_logger(__name__)
 
 LIST_TTL_MS = 60_000  # lists change with the caller's rights and with a new release, never by themselves
 SHOWN_CHARACTERS = 100
+
+Result = t.CallToolResult | t.InputRequiredResult | Any
+"""The last is a `Task`: the SDK lets the shapes of an extension through, its types do not know them."""
 
 INSTRUCTIONS = (
     "Reads and operates VMs on VergeOS. VMs are named by id or by exact name; an unknown name is answered "
@@ -85,8 +90,9 @@ def build_server(catalog: Catalog, services_of: Callable[[], Services]) -> Serve
     A request's transport tells the door: none is stdio, with the local caller; else see `mcp_door.FACE`.
     """
     door = Door(services_of, Selections(catalog))
-    handlers, offers = _Handlers(catalog, door), Offers(door)
-    updates = Updates(door, offers)
+    questions = Questions(catalog)
+    handlers, offers = _Handlers(catalog, door, questions), Offers(door)
+    updates = Updates(door, offers, handlers.tasks)
     server: Server[Any] = Server(
         "vergeos-gateway",
         version=__version__,
@@ -113,6 +119,7 @@ def build_server(catalog: Catalog, services_of: Callable[[], Services]) -> Serve
         on_subscriptions_listen=updates.listen,
         on_completion=offers.complete,
     )
+    handlers.tasks.register(server)
     server.middleware.clear()  # OpenTelemetry spans of the SDK: ours are made in gateway.calls
     return server
 
@@ -120,8 +127,9 @@ def build_server(catalog: Catalog, services_of: Callable[[], Services]) -> Serve
 class _Handlers:
     """The handlers of one catalog."""
 
-    def __init__(self, catalog: Catalog, door: Door) -> None:
-        self._door = door
+    def __init__(self, catalog: Catalog, door: Door, questions: Questions) -> None:
+        self._door, self._questions = door, questions
+        self.tasks = Tasks(door, questions, self._job_result)
         self._published = {tool.name: Published.of(tool) for tool in catalog}
         self.mirrored_schemas = {
             tool.name: tool.input_schema for tool in catalog if x_mcp_header_map(tool.input_schema)
@@ -132,20 +140,42 @@ class _Handlers:
         usable = self._door.offered(ctx).usable_by(caller(ctx))
         return t.ListToolsResult(tools=[self._published[tool.name].listed for tool in usable])
 
-    async def call_tool(self, ctx: Context, params: t.CallToolRequestParams) -> t.CallToolResult:
-        """Call a tool; every failure but an unknown name is a result that the model can read and act on."""
+    async def call_tool(self, ctx: Context, params: t.CallToolRequestParams) -> Result:
+        """Call a tool; every failure but an unknown name is a result that the model can read and act on.
+
+        A client that takes tasks gets one at once for every job; any other one waits for its end a while, and hears
+        what it asks meanwhile.
+        """
         try:
             tool = self._door.offered(ctx)[params.name]
         except UnknownTool:
             raise MCPError(t.INVALID_PARAMS, f"Unknown tool: {clean(params.name, SHOWN_CHARACTERS)}") from None
         try:
-            answer = await calls.run(tool, params.arguments or {}, self._door.call(ctx))
-            return self._published[tool.name].result(answer)
+            return await self._answer(ctx, tool, params)
         except GatewayError as exc:
             return _failure(exc)
+        except MCPError:
+            raise
         except Exception:
             log.exception("a tool failed", tool=tool.name)
             return _failure(GatewayError("internal error"))
+
+    async def _answer(self, ctx: Context, tool: Tool, params: t.CallToolRequestParams) -> Result:
+        call, published = self._door.call(ctx), self._published[tool.name]
+        if tool.makes_job and declared(ctx):
+            answer = await calls.run(tool, params.arguments or {}, replace(call, wait_seconds=0.0))
+            return await self.tasks.created(answer) or published.result(answer)
+        job = await self._questions.heard(call, params.input_responses)
+        if job is None:
+            answer = await calls.run(tool, params.arguments or {}, call)
+        else:  # the call itself was made before: only its answer is still wanted
+            answer = Answer(tool, await call.services.follow(job.id, call.wait_seconds, call.report))
+        settled = await self._questions.put(ctx, call, answer)
+        return settled if isinstance(settled, t.InputRequiredResult) else published.result(settled)
+
+    def _job_result(self, tool_name: str, view: JobView) -> t.CallToolResult:
+        published = self._published[tool_name]
+        return published.result(Answer(published.tool, view))
 
 
 def _failure(exc: GatewayError) -> t.CallToolResult:

@@ -1,7 +1,8 @@
 """Through which door an MCP request came: who calls, with which client, and which tools he is offered."""
 
 import itertools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,10 +10,11 @@ import mcp_types as t
 from aiohttp import web
 from mcp import MCPError
 from mcp.server.context import ServerRequestContext
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from gateway.calls import Call, Face
 from gateway.core.access import LOCAL, Caller
-from gateway.core.errors import InvalidArgument
+from gateway.core.errors import CallError, GatewayError, InvalidArgument
 from gateway.core.job import JobView
 from gateway.core.text import clean
 from gateway.core.tool import Catalog
@@ -56,6 +58,7 @@ class Door:
             face=Face.STDIO if ctx.request is None else ctx.request.get(FACE, Face.MCP),
             client=_client(ctx),
             wait_seconds=services.settings.mcp_wait_seconds,
+            may_ask=can_answer(ctx),
             report=_progress(ctx),
         )
 
@@ -63,6 +66,29 @@ class Door:
 def caller(ctx: Context) -> Caller:
     """Return who calls; over stdio it is whoever started the process."""
     return LOCAL if ctx.request is None else caller_of(ctx.request)
+
+
+def modern(ctx: Context) -> bool:
+    """Tell whether the request is of a stateless revision."""
+    return ctx.protocol_version in MODERN_PROTOCOL_VERSIONS
+
+
+def can_answer(ctx: Context) -> bool:
+    """Tell whether the client can put a question with a form to a person."""
+    known = ctx.session.client_capabilities
+    asked = known.elicitation if known is not None else None
+    by_form = asked is not None and (asked.form is not None or asked.url is None)
+    return by_form and (modern(ctx) or ctx.session.can_send_request)
+
+
+@contextmanager
+def mcp_errors() -> Iterator[None]:
+    """Turn our failures into errors of the protocol: what the caller did wrong is told as that, all else as ours."""
+    try:
+        yield
+    except GatewayError as exc:
+        code = t.INVALID_PARAMS if isinstance(exc, CallError) else t.INTERNAL_ERROR
+        raise MCPError(code, f"{exc.code}: {exc.detail}", exc.as_problem()) from None
 
 
 def _choice(request: web.Request | None) -> str:

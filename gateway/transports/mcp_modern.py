@@ -8,16 +8,21 @@ from mcp.server.connection import Connection
 from mcp.server.runner import serve_one
 from mcp.shared.inbound import (
     ERROR_CODE_HTTP_STATUS,
+    MCP_NAME_HEADER,
     MCP_PROTOCOL_VERSION_HEADER,
     InboundLadderRejection,
     InboundModernRoute,
     classify_inbound_request,
+    decode_header_value,
     unsupported_protocol_version_rejection,
     validate_mcp_param_headers,
 )
+from mcp_types import HEADER_MISMATCH
 
 from gateway.transports.mcp_exchange import Exchange, as_error
 from gateway.transports.mcp_wire import Reply, RequestId, RpcRequest, error, json_response, result
+
+TASK_METHODS = frozenset({"tasks/get", "tasks/update", "tasks/cancel"})
 
 
 async def answer_modern(server: Server[Any], state: Any, exchange: Exchange, message: RpcRequest) -> web.StreamResponse:
@@ -48,9 +53,22 @@ def _verdict(
     """Hold the headers against the body, and the version against those served."""
     body = {"method": message.method, "params": message.params}
     verdict = classify_inbound_request(body, headers=request.headers)
-    if isinstance(verdict, InboundLadderRejection) or message.method != "tools/call":
+    if isinstance(verdict, InboundLadderRejection):
         return verdict
-    return _mirror_rejection(server, request, message.params or {}) or verdict
+    params = message.params or {}
+    if message.method in TASK_METHODS:
+        return _task_rejection(request, params) or verdict
+    if message.method == "tools/call":
+        return _mirror_rejection(server, request, params) or verdict
+    return verdict
+
+
+def _task_rejection(request: web.Request, params: dict[str, Any]) -> InboundLadderRejection | None:
+    """Hold `Mcp-Name` against the task's id, which the SDK does not know of."""
+    task_id = params.get("taskId")
+    if not isinstance(task_id, str) or decode_header_value(request.headers.get(MCP_NAME_HEADER)) == task_id:
+        return None
+    return InboundLadderRejection(HEADER_MISMATCH, f"{MCP_NAME_HEADER} must be the task's id")
 
 
 def _mirror_rejection(

@@ -6,16 +6,15 @@ from typing import Any
 
 import mcp_types as t
 from mcp import MCPError
-from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from gateway import calls
 from gateway.calls import Answer
-from gateway.core.errors import CallError, GatewayError, UnknownJob, UnknownObject, VergeOSNotFound
+from gateway.core.errors import GatewayError, UnknownJob, UnknownObject, VergeOSNotFound
 from gateway.core.offer import Names, Prompt, Resource
 from gateway.core.text import NAME_LIMIT, clean
 from gateway.core.tool import Catalog
 from gateway.telemetry.logs import get_logger
-from gateway.transports.mcp_door import META, Context, Door, caller
+from gateway.transports.mcp_door import META, Context, Door, caller, mcp_errors, modern
 
 log = get_logger(__name__)
 
@@ -116,14 +115,12 @@ class Offers:
         raise MCPError(t.INVALID_PARAMS, f"Unknown prompt: {clean(name, SHOWN_CHARACTERS)}")
 
     async def _read(self, ctx: Context, resource: Resource, arguments: Mapping[str, Any], uri: str) -> Answer:
-        """Call the resource's tool. What the caller did wrong is told as that, all else as a failure of ours."""
-        try:
-            return await calls.run(self._offered(ctx)[resource.tool], arguments, self._door.call(ctx))
-        except NOT_THERE:
-            raise _not_found(ctx, uri) from None
-        except GatewayError as exc:
-            code = t.INVALID_PARAMS if isinstance(exc, CallError) else t.INTERNAL_ERROR
-            raise MCPError(code, f"{exc.code}: {exc.detail}", exc.as_problem()) from None
+        """Call the resource's tool; raise `MCPError`."""
+        with mcp_errors():
+            try:
+                return await calls.run(self._offered(ctx)[resource.tool], arguments, self._door.call(ctx))
+            except NOT_THERE:
+                raise _not_found(ctx, uri) from None
 
     def _completing(self, ctx: Context, params: t.CompleteRequestParams) -> Names | None:
         """Return where the values of the named argument come from, None where nothing completes it.
@@ -167,8 +164,7 @@ def freshness(answer: Answer, now: float) -> dict[str, Any] | None:
 
 
 def _not_found(ctx: Context, uri: str) -> MCPError:
-    modern = ctx.protocol_version in MODERN_PROTOCOL_VERSIONS
-    code = t.INVALID_PARAMS if modern else RESOURCE_NOT_FOUND_LEGACY
+    code = t.INVALID_PARAMS if modern(ctx) else RESOURCE_NOT_FOUND_LEGACY
     return MCPError(code, "Resource not found", {"uri": uri})
 
 

@@ -17,9 +17,9 @@ from mcp_types import REQUEST_TIMEOUT, InitializeRequestParams
 
 from gateway.core.errors import StoreError
 from gateway.store.mailboxes import Mailboxes, Post
-from gateway.transports.mcp_exchange import WRITE_SECONDS, Channel, Say, as_error
+from gateway.transports.mcp_exchange import Channel, Say, as_error
+from gateway.transports.mcp_outbox import Outbox
 from gateway.transports.mcp_wire import (
-    PING,
     RefusedError,
     Reply,
     RequestId,
@@ -27,7 +27,6 @@ from gateway.transports.mcp_wire import (
     RpcRequest,
     RpcResponse,
     error,
-    frame,
     message_of,
     notification,
     request_for_client,
@@ -35,7 +34,6 @@ from gateway.transports.mcp_wire import (
 )
 
 REQUEST_CANCELLED = -32800  # ends the reply to a cancelled request, which these revisions leave no other end
-MAX_UNREAD = 256  # messages kept for a stream; a client that falls further behind is cut off and may come back
 MAX_IN_FLIGHT = 100  # requests of one session at once
 UPDATED = "notifications/resources/updated"
 
@@ -52,43 +50,6 @@ def concerned(followed: Followed, changed: Collection[str] | None) -> list[str]:
     return [uri for uri, changes in followed.items() if changed is None or not changes.isdisjoint(changed)]
 
 
-class Outbox:
-    """What waits to be written on a session's own stream."""
-
-    def __init__(self) -> None:
-        self.name = secrets.token_hex(8)
-        self._unread: asyncio.Queue[Reply | None] = asyncio.Queue(MAX_UNREAD)  # None ends the stream
-
-    def put(self, message: Reply | None) -> None:
-        """Add a message; None ends the stream. A full one ends at once: its client is too slow or gone."""
-        if self._unread.full():
-            while not self._unread.empty():
-                self._unread.get_nowait()
-            message = None
-        self._unread.put_nowait(message)
-
-    async def write_to(self, request: web.Request, response: web.StreamResponse, ping_seconds: float) -> None:
-        """Write what is put until the end is put or the client has left; one that reads nothing has left as well."""
-        try:
-            while (text := await self._next(ping_seconds)) is not None:
-                async with asyncio.timeout(WRITE_SECONDS):
-                    await response.write(text)
-            await response.write_eof()
-        except ConnectionError:
-            return
-        except TimeoutError:
-            if request.transport is not None:
-                request.transport.abort()
-
-    async def _next(self, ping_seconds: float) -> bytes | None:
-        try:
-            async with asyncio.timeout(ping_seconds):
-                message = await self._unread.get()
-        except TimeoutError:
-            return PING
-        return None if message is None else frame(message)
-
-
 class Session:
     """A session: its negotiated facts, its requests in flight here, its open questions, its own stream if it is here.
 
@@ -100,6 +61,7 @@ class Session:
         self.used_at = time.monotonic()
         self.closed = False
         self.followed: Followed = {}
+        self._missed: set[str] = set()  # what is followed and changed before any stream was open
         self._mailboxes = mailboxes
         self._connection = Connection.for_loop(self)
         self._runner = ServerRunner(server, self._connection, state)
@@ -108,7 +70,8 @@ class Session:
         self._outbox: Outbox | None = None
         self._stream: web.Request | None = None  # of HTTP+SSE: what comes from elsewhere is run as its
         self._receiving: set[asyncio.Task[None]] = set()
-        self._read_to, self._opened_at = "0-0", ""
+        self._read_to, self._opened_at = "0-0", "0-0"
+        self._had_stream = False  # here or elsewhere
         self._collecting = asyncio.Lock()
 
     @property
@@ -247,13 +210,21 @@ class Session:
         await self._mailboxes.post(self.key, UNFOLLOWS, uri)
         self.followed.pop(uri, None)
 
+    async def announce(self, changed: Collection[str] | None) -> None:
+        """Tell what is followed and changed, where the stream is open here; else keep it for a stream that comes."""
+        for uri in concerned(self.followed, changed):
+            if self._outbox is None:
+                self._missed.add(uri)
+            else:
+                self._outbox.put(notification(UPDATED, {"uri": uri}))
+
     # the session's own stream
 
     async def open_stream(self, stream: web.Request | None = None) -> Outbox:
         """Have the session's own stream here from now on; one that is open elsewhere, or was before, ends.
 
-        `stream` is the request of HTTP+SSE, as whose every message is run. What waited, and news of all that is
-        followed, for it may have changed meanwhile, stand in the outbox.
+        `stream` is the request of HTTP+SSE, as whose every message is run. What waited stands in the outbox; after
+        an earlier stream also news of all that is followed, for nobody knows what the client has missed.
         """
         self.end_stream()
         outbox = self._outbox = Outbox()
@@ -262,8 +233,10 @@ class Session:
             self._opened_at = await self._mailboxes.post(self.key, OPENED, outbox.name)
             self._read_to = "0-0"  # what could not be told before is told now
             await self.collect()
-        for uri in self.followed:
+        for uri in self.followed if self._had_stream else self._missed:
             outbox.put(notification(UPDATED, {"uri": uri}))
+        self._missed.clear()
+        self._had_stream = True
         return outbox
 
     def leave_stream(self, outbox: Outbox) -> None:
@@ -314,7 +287,10 @@ class Session:
 
     def _give_way(self, opened: Post) -> bool:
         """End the stream here where a newer one was opened elsewhere; return whether it is the other that is older."""
-        if self._outbox is None or opened.content == self._outbox.name:
+        if self._outbox is not None and opened.content == self._outbox.name:
+            return False
+        self._had_stream = True
+        if self._outbox is None:
             return False
         if opened.place > Post(self._opened_at, OPENED, None).place:
             self.end_stream()

@@ -24,7 +24,7 @@ from gateway.store.events import MAIL, Changes
 from gateway.store.keys import MAILBOX_SECONDS
 from gateway.telemetry.logs import get_logger
 from gateway.transports.mcp_exchange import Exchange
-from gateway.transports.mcp_session import CLOSED, RECEIVED, UPDATED, Session, concerned
+from gateway.transports.mcp_session import CLOSED, RECEIVED, Session
 from gateway.transports.mcp_wire import (
     RefusedError,
     Reply,
@@ -226,9 +226,7 @@ class Sessions:
     async def _hear(self, changed: set[str] | None) -> None:
         """Tell the streams that are open here what changed, and see to the mail of the sessions known here."""
         for session in tuple(self._by_key.values()):
-            if session.listening:
-                for uri in concerned(session.followed, changed):
-                    await session.notify(UPDATED, {"uri": uri})
+            await session.announce(changed)
         keys = tuple(self._by_key) if changed is None else [name.removeprefix(MAIL) for name in changed]
         for key in keys:
             if key in self._by_key:

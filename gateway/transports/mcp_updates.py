@@ -1,50 +1,38 @@
-"""Announcements of changed resources: to sessions that subscribed, and on the streams of `subscriptions/listen`."""
+"""Announcements of changes: of resources to who subscribed over stdio, of resources and tasks on listen streams.
+
+Sessions over HTTP keep their own subscriptions and are told by `mcp_sessions`.
+"""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import mcp_types as t
 from mcp import MCPError
 from mcp.server import Server
-from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, ResourceUpdated
+from mcp.server.subscriptions import SUBSCRIPTION_ID_META_KEY
 
-from gateway.core.errors import StoreError
 from gateway.store.events import Changes
 from gateway.telemetry.logs import get_logger
-from gateway.transports.mcp_door import Context, Door
+from gateway.transports.mcp_door import Context, Door, mcp_errors
 from gateway.transports.mcp_offers import Offers
 from gateway.transports.mcp_session import Followed, Session, concerned
 from gateway.transports.mcp_sessions import SESSION
+from gateway.transports.mcp_tasks import TaskNotification, Tasks, require_declared
 
 log = get_logger(__name__)
 
-MOST_FOLLOWED = 100  # resources of one session, or of one stream
-
-
-async def _nobody(_uri: str) -> None:
-    """Tell nobody."""
-
-
-@dataclass(frozen=True)
-class _Subscriber:
-    """The one client over stdio, and what it subscribed to."""
-
-    tell: Callable[[str], Awaitable[None]] = _nobody
-    followed: Followed = field(default_factory=dict)
+MOST_FOLLOWED = 100  # resources and tasks of one session, or of one stream
 
 
 class Updates:
-    """Who follows which resources on one server, and the task that tells them of changes."""
+    """Who follows what on one server."""
 
-    def __init__(self, door: Door, offers: Offers) -> None:
-        self._door, self._offers = door, offers
-        self._local = _Subscriber()  # over stdio; sessions over HTTP keep their own
-        self._listening: dict[object, Followed] = {}  # of each open listen stream
-        self._bus = InMemorySubscriptionBus()
-        self._streams = ListenHandler(self._bus)
+    def __init__(self, door: Door, offers: Offers, tasks: Tasks) -> None:
+        self._door, self._offers, self._tasks = door, offers, tasks
+        self._local: Followed = {}  # by the one client over stdio
+        self._tell_local: Any = None
 
     async def subscribe(self, ctx: Context, params: t.SubscribeRequestParams) -> t.EmptyResult:
         """Announce changes of a resource on the session's own stream from now on.
@@ -53,73 +41,115 @@ class Updates:
         """
         session, uri = _session(ctx), str(params.uri)
         changes = await self._offers.changes_of(ctx, uri)
-        _require_few({*(self._local.followed if session is None else session.followed), uri})
+        _require_few({*(self._local if session is None else session.followed), uri})
         if session is None:
-            self._local = _Subscriber(ctx.session.send_resource_updated, self._local.followed | {uri: changes})
+            self._local[uri], self._tell_local = changes, ctx.session.send_resource_updated
         else:
-            await _kept(session.follow(uri, changes))
+            with mcp_errors():
+                await session.follow(uri, changes)
         return t.EmptyResult()
 
     async def unsubscribe(self, ctx: Context, params: t.UnsubscribeRequestParams) -> t.EmptyResult:
         """Announce changes of a resource no more; nothing happens where it was not followed."""
         session, uri = _session(ctx), str(params.uri)
         if session is None:
-            self._local.followed.pop(uri, None)
+            self._local.pop(uri, None)
         elif uri in session.followed:
-            await _kept(session.unfollow(uri))
+            with mcp_errors():
+                await session.unfollow(uri)
         return t.EmptyResult()
 
     async def listen(self, ctx: Context, params: t.SubscriptionsListenRequestParams) -> t.SubscriptionsListenResult:
         """Announce changes on the reply's own stream until the client leaves or the gateway stops.
 
-        Raises `MCPError` where one of the resources is not there, or they are too many.
+        Raises `MCPError` where a resource or task is not there, they are too many, or the gateway stops already.
         """
-        wanted = dict.fromkeys(map(str, params.notifications.resource_subscriptions or ()))
-        _require_few(wanted)
-        followed = {uri: await self._offers.changes_of(ctx, uri) for uri in wanted}
-        if self._door.services_of().closing.is_set():  # the open streams have been ended: this one would be forgotten
-            raise MCPError(t.INTERNAL_ERROR, "The gateway is stopping")
-        stream = object()
-        self._listening[stream] = followed
-        try:
-            return await self._streams(ctx, params)
-        finally:
-            del self._listening[stream]
+        wanted = params.notifications
+        uris, task_ids = _unique(wanted.resource_subscriptions), _task_ids(wanted)
+        _require_few([*uris, *task_ids])
+        if task_ids:
+            require_declared(ctx)
+        stream, services = _Stream(ctx), self._door.services_of()
+        followed = {uri: await self._offers.changes_of(ctx, uri) for uri in uris}
+        for task_id in task_ids:
+            await self._tasks.shown(ctx, task_id)
+        async with services.feed.changes() as changes:
+            if services.closing.is_set():
+                raise MCPError(t.INTERNAL_ERROR, "The gateway is stopping")
+            await stream.acknowledge(uris, task_ids)
+            await services.first_of(self._relay(ctx, stream, changes, followed, task_ids))
+        return t.SubscriptionsListenResult(_meta=stream.meta)
+
+    async def _relay(
+        self, ctx: Context, stream: "_Stream", changes: Changes, followed: Followed, task_ids: Collection[str]
+    ) -> None:
+        while True:
+            changed = await changes.take()
+            for uri in concerned(followed, changed):
+                await stream.tell(t.ResourceUpdatedNotification(params=_about(uri, stream.meta)))
+            for task_id in task_ids:
+                if changed is None or f"job:{task_id}" in changed:
+                    task = await self._tasks.shown(ctx, task_id)
+                    await stream.tell(TaskNotification(params=task | {"_meta": stream.meta}))
 
     @asynccontextmanager
     async def announced(self, _server: Server[Any]) -> AsyncIterator[None]:
-        """Announce what the feed tells of while the block lasts; listen streams end when the services close."""
-        services = self._door.services_of()
-        async with services.feed.changes() as changes:
-            tasks = (
-                asyncio.create_task(self._announce_for_ever(changes), name="mcp-updates"),
-                asyncio.create_task(self._end_streams_on(services.closing), name="mcp-updates-closing"),
-            )
+        """Announce to the client over stdio what the feed tells of while the block lasts."""
+        async with self._door.services_of().feed.changes() as changes:
+            announcing = asyncio.create_task(self._announce_for_ever(changes), name="mcp-updates")
             try:
                 yield
             finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.wait(tasks)
+                announcing.cancel()
+                await asyncio.wait({announcing})
 
     async def _announce_for_ever(self, changes: Changes) -> None:
         while True:
             changed = await changes.take()
             try:
-                await self._announce(changed)
-            except Exception:  # one client's fault must not leave the others without news
+                for uri in concerned(self._local, changed):
+                    await self._tell_local(uri)
+            except Exception:  # one failure must not leave the client without news for ever
                 log.exception("a change could not be announced")
 
-    async def _announce(self, changed: set[str] | None) -> None:
-        for uri in concerned(self._local.followed, changed):
-            await self._local.tell(uri)
-        # The bus tells every stream that asked for a URI, so each is published once.
-        for uri in {uri for followed in self._listening.values() for uri in concerned(followed, changed)}:
-            await self._bus.publish(ResourceUpdated(uri=uri))
 
-    async def _end_streams_on(self, closing: asyncio.Event) -> None:
-        await closing.wait()
-        self._streams.close()
+class _Stream:
+    """The stream of one listen request; everything on it carries the request's id."""
+
+    def __init__(self, ctx: Context) -> None:
+        self._session, self._id = ctx.session, ctx.request_id
+        self.meta: dict[str, Any] = {SUBSCRIPTION_ID_META_KEY: ctx.request_id}
+
+    async def acknowledge(self, uris: list[str], task_ids: list[str]) -> None:
+        """Say what is followed: no list of ours ever changes, so of those nothing."""
+        honored: dict[str, Any] = {"resourceSubscriptions": uris} if uris else {}
+        honored |= {"taskIds": task_ids} if task_ids else {}
+        params = {"notifications": honored, "_meta": self.meta}
+        await self.tell(
+            t.SubscriptionsAcknowledgedNotification(
+                params=t.SubscriptionsAcknowledgedNotificationParams.model_validate(params, by_name=False)
+            )
+        )
+
+    async def tell(self, notification: t.Notification[Any, Any]) -> None:
+        """Send one notification on the stream."""
+        await self._session.send_notification(cast("t.ServerNotification", notification), self._id)
+
+
+def _about(uri: str, meta: dict[str, Any]) -> t.ResourceUpdatedNotificationParams:
+    return t.ResourceUpdatedNotificationParams(uri=uri, _meta=meta)
+
+
+def _task_ids(wanted: t.SubscriptionFilter) -> list[str]:
+    """Return the tasks that are to be followed, a part of the filter that its extension adds."""
+    named = (wanted.model_extra or {}).get("taskIds") or []
+    if not isinstance(named, list):
+        raise MCPError(t.INVALID_PARAMS, "taskIds must be a list")
+    return _unique(named)
+
+
+def _unique(named: Iterable[object] | None) -> list[str]:
+    return list(dict.fromkeys(map(str, named or ())))
 
 
 def _session(ctx: Context) -> Session | None:
@@ -135,13 +165,6 @@ def _session(ctx: Context) -> Session | None:
     return session
 
 
-async def _kept(writing: Awaitable[None]) -> None:
-    try:
-        await writing
-    except StoreError as exc:
-        raise MCPError(t.INTERNAL_ERROR, f"{exc.code}: {exc.detail}", exc.as_problem()) from None
-
-
-def _require_few(uris: Collection[str]) -> None:
-    if len(uris) > MOST_FOLLOWED:
+def _require_few(followed: Collection[str]) -> None:
+    if len(followed) > MOST_FOLLOWED:
         raise MCPError(t.INVALID_REQUEST, f"At most {MOST_FOLLOWED} resources may be followed at once")

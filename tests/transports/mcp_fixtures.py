@@ -234,9 +234,13 @@ def called(tool, id=1, **meta):
     return asked("tools/call", {"name": tool, "arguments": {}, "_meta": meta}, id)
 
 
-async def begin(http, served, version="2025-06-18"):
+async def begin(http, served, version="2025-06-18", capabilities=None):
     """Open a session; return the headers of its further requests."""
-    params = {"protocolVersion": version, "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+    params = {
+        "protocolVersion": version,
+        "capabilities": capabilities or {},
+        "clientInfo": {"name": "t", "version": "1"},
+    }
     async with http.post(served.mcp, json=asked("initialize", params)) as reply:
         assert reply.status == 200
         assert (await reply.json())["result"]["protocolVersion"] == version

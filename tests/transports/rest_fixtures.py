@@ -24,6 +24,8 @@ from gateway.store.connection import serving_json
 from gateway.store.events import Feed
 from gateway.store.jobs import Jobs
 from gateway.store.keys import Keys
+from gateway.store.mailboxes import Mailboxes
+from gateway.store.sealing import Sealing
 from gateway.store.submission import Draft
 from gateway.store.watching import Watching
 from gateway.telemetry.metrics import Metrics
@@ -220,6 +222,8 @@ async def _services(server, settings):
                 jobs=jobs,
                 watching=Watching(redis, keys),
                 feed=feed,
+                mailboxes=Mailboxes(redis, keys),
+                sealing=Sealing(redis, keys, None),
                 views=None,
                 metrics=Metrics(),
                 closing=asyncio.Event(),

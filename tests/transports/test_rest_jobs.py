@@ -99,7 +99,7 @@ async def test_a_question_is_answered_with_yes_or_no(lamps, yes):
     job_id = await lamps.new_job()
     await lamps.ask(job_id)
     view = await told(await lamps.post(f"/jobs/{job_id}/input", json={"answer": yes}))
-    assert (view["id"], view["question"]) == (job_id, "Pull the plug?")
+    assert (view["id"], view["state"], view.get("question")) == (job_id, "working", None)
     assert (await lamps.services.jobs.get(job_id)).question.yes is yes
 
 
