@@ -20,6 +20,7 @@ from mcp_types import (
     JSONRPCNotification,
     JSONRPCRequest,
     JSONRPCResponse,
+    jsonrpc_message_adapter,
 )
 
 from gateway.core.tool import Catalog
@@ -27,10 +28,12 @@ from gateway.services import Services
 from gateway.transports.mcp import build_server
 from gateway.transports.mcp_wire import (
     MAX_BODY_BYTES,
+    Message,
     RefusedError,
     RequestId,
     RpcNotification,
     RpcRequest,
+    RpcResponse,
     decode,
     message_of,
 )
@@ -110,6 +113,8 @@ class _Conversation:
                 await self._take_request(message, to_server)
             elif isinstance(message, RpcNotification):
                 await self._take_notification(message, to_server)
+            elif message is not None:
+                await to_server.send(_session_message(message))
 
     async def _take_request(
         self, message: RpcRequest, to_server: MemoryObjectSendStream[SessionMessage | Exception]
@@ -232,7 +237,10 @@ async def _end_on(closing: asyncio.Event, reader: _Reader) -> None:
     reader.end()
 
 
-def _session_message(message: RpcRequest | RpcNotification) -> SessionMessage:
+def _session_message(message: Message) -> SessionMessage:
+    if isinstance(message, RpcResponse):
+        response = {"jsonrpc": "2.0", "id": message.answers, **message.content}
+        return SessionMessage(jsonrpc_message_adapter.validate_python(response, by_name=False))
     if isinstance(message, RpcRequest):
         return SessionMessage(
             JSONRPCRequest(jsonrpc="2.0", id=message.id, method=message.method, params=message.params)

@@ -1,6 +1,7 @@
 """ "web-1 still runs after 1 s. Force it off?": asked and answered on every face, settled by whoever comes first."""
 
 import asyncio
+import os
 import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,7 +10,8 @@ import aiohttp
 import mcp_types as t
 import pytest
 from inprocess import engine_settings, house
-from mcp import Client
+from mcp import Client, StdioServerParameters
+from mcp.client.stdio import stdio_client
 
 sys.path.append(str(Path(__file__).parents[1] / "transports"))
 from mcp_fixtures import HEADERS, asked, begin, events, modern, soon
@@ -91,6 +93,22 @@ async def test_who_said_whether_to_force_is_not_asked(gateway, vm, mode):
     async with client_of(gateway, mode, person) as client:
         result = await client.call_tool("power_off_vm", UNSAID | {"force_after_timeout": False})
     assert (person.asked, result.structured_content["state"]) == ([], "failed")
+
+
+@pytest.mark.parametrize("mode", ["legacy", "auto"])
+async def test_a_person_is_asked_over_stdio_as_well(gateway, vm, mode):
+    env = os.environ | {
+        "VERGEOS_HOST": gateway.sim.url,
+        "VERGEOS_API_KEY": "demo",
+        "REDIS_URL": gateway.settings.redis_url.get_secret_value(),
+        "ENGINE_SPEED": "10",
+    }
+    command = StdioServerParameters(command=sys.executable, args=["-m", "gateway", "stdio"], env=env)
+    person = Person()
+    async with Client(stdio_client(command), mode=mode, elicitation_callback=person) as client:
+        result = await client.call_tool("power_off_vm", UNSAID)
+    assert (person.asked, result.structured_content["result"]["forced"]) == ([QUESTION], True)
+    assert vm.power_actions() == ["poweroff", "kill"]
 
 
 async def begin_asking(http, gateway):
