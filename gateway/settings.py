@@ -64,6 +64,11 @@ class Settings(BaseSettings):
         None, description="Seals what clients carry for us; empty = a random key, kept in Redis."
     )
     allow_anonymous: bool = Field(False, description="Serve beyond loopback without authentication.")
+    vergeos_mcp_url: str = Field("", description="Gateway that `bridge` relays to, e.g. https://vergeos.example.com.")
+    vergeos_mcp_token: SecretStr | None = Field(None, description="Token that `bridge` sends to that gateway.")
+    vergeos_mcp_ca_bundle: Path | None = Field(
+        None, description="File of the CA that signed that gateway's certificate."
+    )
     tools: str = Field(
         "all", description="Tools that are served: `all`, `core`, `read`, names, or several of these by commas."
     )

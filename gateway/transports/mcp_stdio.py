@@ -3,10 +3,7 @@
 import asyncio
 import contextlib
 import os
-import queue
 import sys
-import threading
-from collections.abc import Iterator
 from typing import Any
 
 import anyio
@@ -27,7 +24,6 @@ from gateway.core.tool import Catalog
 from gateway.services import Services
 from gateway.transports.mcp import build_server
 from gateway.transports.mcp_wire import (
-    MAX_BODY_BYTES,
     Message,
     RefusedError,
     RequestId,
@@ -37,11 +33,10 @@ from gateway.transports.mcp_wire import (
     decode,
     message_of,
 )
+from gateway.transports.pipes import LineReader, LineWriter, moved
 from gateway.transports.selection import select
 
 LAST_ANSWERS_SECONDS = 5.0  # what is still being read of VergeOS at the end gets this long
-UNREAD_LINES = 16
-CHUNK_BYTES = 1 << 16
 
 
 async def serve_stdio(services: Services, catalog: Catalog) -> None:
@@ -52,7 +47,7 @@ async def serve_stdio(services: Services, catalog: Catalog) -> None:
     Calls that wait for a job are answered at once then; the jobs go on. Meanwhile descriptor 0 reads
     nothing and descriptor 1 leads to stderr, so that neither a child nor a stray print touches the wire.
     """
-    with _moved(0, os.open(os.devnull, os.O_RDONLY)) as stdin, _moved(1, os.dup(2)) as stdout:
+    with moved(0, os.open(os.devnull, os.O_RDONLY)) as stdin, moved(1, os.dup(2)) as stdout:
         try:
             await serve_pipes(services, catalog, stdin, stdout)
         finally:
@@ -62,10 +57,12 @@ async def serve_stdio(services: Services, catalog: Catalog) -> None:
 async def serve_pipes(services: Services, catalog: Catalog, read_fd: int, write_fd: int) -> None:
     """Serve one client over two file descriptors; see `serve_stdio`."""
     catalog = select(catalog, services.settings.tools)
-    reader = _Reader(read_fd)
+    reader = LineReader(read_fd)
     ending = asyncio.create_task(_end_on(services.closing, reader))
     try:
-        await _Conversation(build_server(catalog, lambda: services), reader, _Writer(write_fd), services.closing).run()
+        await _Conversation(
+            build_server(catalog, lambda: services), reader, LineWriter(write_fd), services.closing
+        ).run()
     finally:
         ending.cancel()
 
@@ -73,7 +70,7 @@ async def serve_pipes(services: Services, catalog: Catalog, read_fd: int, write_
 class _Conversation:
     """Pumps lines between the descriptors and the SDK's loop, and knows which requests are unanswered."""
 
-    def __init__(self, server: Server[Any], reader: "_Reader", writer: "_Writer", closing: asyncio.Event) -> None:
+    def __init__(self, server: Server[Any], reader: "LineReader", writer: "LineWriter", closing: asyncio.Event) -> None:
         self._server, self._reader, self._writer, self._closing = server, reader, writer, closing
         self._unanswered: set[RequestId] = set()
         self._all_answered = asyncio.Event()
@@ -156,83 +153,7 @@ class _Conversation:
             self._all_answered.set()
 
 
-class _Reader:
-    """Reads lines in a daemon thread: the one way to wait for stdin that works everywhere and delays no exit."""
-
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-        self._inbox: asyncio.Queue[bytes | None] = asyncio.Queue()
-        self._room = threading.Semaphore(UNREAD_LINES)
-        self._loop = asyncio.get_running_loop()
-        threading.Thread(target=self._run, name="stdin", daemon=True).start()
-
-    async def line(self) -> bytes | None:
-        """Return the next line, or None when the conversation is over."""
-        line = await self._inbox.get()
-        self._room.release()
-        return line
-
-    def end(self) -> None:
-        """Let the conversation be over, whatever the client still sends."""
-        self._inbox.put_nowait(None)
-
-    def _run(self) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
-            for line in _lines(self._fd):
-                self._room.acquire()
-                self._loop.call_soon_threadsafe(self._inbox.put_nowait, line)
-            self._loop.call_soon_threadsafe(self.end)
-
-
-class _Writer:
-    """Writes whole lines in a thread of its own; a daemon, so that a client that reads nothing delays no exit."""
-
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-        self._lines: queue.SimpleQueue[tuple[bytes, asyncio.Future[None]]] = queue.SimpleQueue()
-        self._loop = asyncio.get_running_loop()
-        threading.Thread(target=self._run, name="stdout", daemon=True).start()
-
-    async def write(self, line: bytes) -> None:
-        """Return when the line is written; raise `OSError` when nobody can read it."""
-        written: asyncio.Future[None] = self._loop.create_future()
-        self._lines.put((line, written))
-        await written
-
-    def _run(self) -> None:
-        while True:
-            line, written = self._lines.get()
-            failure: OSError | None = None
-            try:
-                while line:
-                    line = line[os.write(self._fd, line) :]
-            except OSError as exc:
-                failure = exc
-            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
-                self._loop.call_soon_threadsafe(_settle, written, failure)
-
-
-def _settle(written: asyncio.Future[None], failure: OSError | None) -> None:
-    if written.done():
-        return
-    if failure is None:
-        written.set_result(None)
-    else:
-        written.set_exception(failure)
-
-
-def _lines(fd: int) -> Iterator[bytes]:
-    """Yield the lines of a descriptor; one longer than any message may be ends them."""
-    rest = b""
-    with contextlib.suppress(OSError):
-        while len(rest) <= MAX_BODY_BYTES and (chunk := os.read(fd, CHUNK_BYTES)):
-            *whole, rest = (rest + chunk).split(b"\n")
-            yield from whole
-        if 0 < len(rest) <= MAX_BODY_BYTES:
-            yield rest
-
-
-async def _end_on(closing: asyncio.Event, reader: _Reader) -> None:
+async def _end_on(closing: asyncio.Event, reader: LineReader) -> None:
     await closing.wait()
     reader.end()
 
@@ -254,18 +175,3 @@ def _skips_handshake(message: RpcRequest) -> bool:
         return False
     meta = (message.params or {}).get("_meta")
     return not (isinstance(meta, dict) and PROTOCOL_VERSION_META_KEY in meta)
-
-
-@contextlib.contextmanager
-def _moved(fd: int, stand_in: int) -> Iterator[int]:
-    """Yield a private copy of a descriptor, with `stand_in` (closed here) in its place until the end of the block.
-
-    The copy is left open: a thread may still wait on it.
-    """
-    private = os.dup(fd)
-    os.dup2(stand_in, fd)
-    os.close(stand_in)
-    try:
-        yield private
-    finally:
-        os.dup2(private, fd)

@@ -85,6 +85,14 @@ class House:
         self.url = ""
         self.http: aiohttp.ClientSession | None = None
         self.workers: list[RunningWorker] = []
+        self.stopping = asyncio.Event()
+        self.serving: asyncio.Task[None] | None = None
+
+    async def stop(self) -> None:
+        """Stop the gateway before the block ends, as SIGTERM does."""
+        self.stopping.set()
+        if self.serving is not None:
+            await self.serving
 
     async def start_worker(self) -> RunningWorker:
         """Start one more worker and return it."""
@@ -145,8 +153,9 @@ async def house(sim: Simulator, settings: Settings, *, workers: int = 1):
         services = await stack.enter_async_context(open_services(settings, backend))
         working = await stack.enter_async_context(open_services(settings, backend, worker=True))
         built = House(sim, settings, backend, services, working)
-        stop, url = asyncio.Event(), asyncio.get_running_loop().create_future()
-        serving = asyncio.create_task(serve(services, stop, url.set_result), name="test-gateway")
+        url = asyncio.get_running_loop().create_future()
+        serving = asyncio.create_task(serve(services, built.stopping, url.set_result), name="test-gateway")
+        built.serving = serving
         try:
             await asyncio.wait({serving, url}, return_when=asyncio.FIRST_COMPLETED)
             built.url = await (url if url.done() else serving)
@@ -157,5 +166,4 @@ async def house(sim: Simulator, settings: Settings, *, workers: int = 1):
         finally:
             for worker in built.workers:
                 await worker.end()
-            stop.set()
-            await serving
+            await built.stop()
