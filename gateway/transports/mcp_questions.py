@@ -7,6 +7,7 @@ from typing import Any
 
 import mcp_types as t
 from mcp import MCPError
+from pydantic import ValidationError
 
 from gateway import calls
 from gateway.calls import Answer, Call
@@ -33,9 +34,11 @@ def says_yes(response: object) -> bool:
 
     Raises `MCPError` for what is no answer to a form.
     """
-    if not isinstance(response, t.ElicitResult):
-        raise MCPError(t.INVALID_PARAMS, "An input response must be the result of an elicitation")
-    return response.action == "accept" and (response.content or {}).get("answer") is True
+    try:
+        given = t.ElicitResult.model_validate(response, by_name=False)
+    except ValidationError:
+        raise MCPError(t.INVALID_PARAMS, "An input response must be the result of an elicitation") from None
+    return given.action == "accept" and (given.content or {}).get("answer") is True
 
 
 class Questions:

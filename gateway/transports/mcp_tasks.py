@@ -36,7 +36,7 @@ class TaskParams(t.RequestParams):
 class TaskUpdateParams(TaskParams):
     """What a person answered to the requests of a task that waits for it."""
 
-    input_responses: dict[str, t.ElicitResult]
+    input_responses: dict[str, Any]
 
 
 class TaskNotification(t.Notification[dict[str, Any], Literal["notifications/tasks"]]):
@@ -77,11 +77,12 @@ class Tasks:
         return await self.shown(ctx, params.task_id)
 
     async def update(self, ctx: Context, params: TaskUpdateParams) -> Task:
-        """Take a person's answer; one that comes too late changes nothing."""
+        """Take a person's answer; what is no answer to what is asked now is ignored."""
         job = await self._job(ctx, params.task_id)
         with mcp_errors():
-            for question, response in params.input_responses.items():
-                await self._questions.take(self._door.call(ctx), job, question, yes=says_yes(response))
+            if job.asks is not None and job.asks.key in params.input_responses:
+                yes = says_yes(params.input_responses[job.asks.key])
+                await self._questions.take(self._door.call(ctx), job, job.asks.key, yes=yes)
         return {}
 
     async def cancel(self, ctx: Context, params: TaskParams) -> Task:

@@ -289,8 +289,11 @@ async def test_tasks_that_are_not_there_and_clients_that_take_none_are_refused(g
         assert refused["code"] == -32021
         assert refused["data"] == {"requiredCapabilities": {"extensions": {TASKS: {}}}}
         assert (await sent(gateway, stateless(method, params, name="other"), 400))["code"] == -32020
-    wrong = {"taskId": task_id, "inputResponses": {"force-1": {"action": "maybe"}}}
-    assert (await sent(gateway, stateless("tasks/update", wrong, name=task_id), 400))["code"] == -32602
+    [key] = (await task_at(gateway, task_id, "input_required"))["inputRequests"]
+    for name, status in ((key, 400), ("force-1", 200)):
+        wrong = {"taskId": task_id, "inputResponses": {name: {"action": "maybe"}}}
+        await sent(gateway, stateless("tasks/update", wrong, name=task_id), status)
+    assert vm.power_actions() == ["poweroff"]
 
 
 async def test_who_listens_to_a_task_hears_what_becomes_of_it(gateway, other, vm):
