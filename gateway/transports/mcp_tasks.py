@@ -15,7 +15,7 @@ from gateway.calls import Answer
 from gateway.core.errors import JobEnded, UnknownJob
 from gateway.core.job import Job, JobState, JobView
 from gateway.store.keys import DAY_SECONDS
-from gateway.transports.mcp_door import Context, Door, caller, mcp_errors
+from gateway.transports.mcp_door import Context, Door, caller, mcp_errors, modern
 from gateway.transports.mcp_questions import Questions, question_form, says_yes
 
 EXTENSION = "io.modelcontextprotocol/tasks"
@@ -47,9 +47,9 @@ class TaskNotification(t.Notification[dict[str, Any], Literal["notifications/tas
 
 
 def declared(ctx: Context) -> bool:
-    """Tell whether the client of this request takes tasks."""
+    """Tell whether the client of this request takes tasks, which no session can carry."""
     known = ctx.session.client_capabilities
-    return known is not None and EXTENSION in (known.extensions or {})
+    return modern(ctx) and known is not None and EXTENSION in (known.extensions or {})
 
 
 def require_declared(ctx: Context) -> None:
