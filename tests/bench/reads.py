@@ -5,22 +5,15 @@ five pairs are printed, gateway and reference in turn, so that a drift of the ma
 """
 
 import asyncio
-import os
-import re
-import shutil
-import statistics
-import subprocess
 import sys
 import tempfile
 import urllib.request
-from contextlib import ExitStack
 from pathlib import Path
 
 from gateway.simulator import Simulator, SimulatorSettings
-from gateway.store.embedded import server_binary
+from tests.bench.machine import ROUNDS, gateway_on, process, rate, ratios, require_tools, wait_for
 from tests.journeys.conftest import free_port
 
-ROUNDS, SECONDS, CLIENTS = 5, 3, 32
 BARE = """
 import sys
 from aiohttp import web
@@ -33,70 +26,31 @@ web.run_app(app, host="127.0.0.1", port=int(sys.argv[1]), print=None, access_log
 """
 
 
-def rate(url: str) -> float:
-    """Return requests a second that `url` answers to 32 clients."""
-    command = ["wrk", "-t1", f"-c{CLIENTS}", f"-d{SECONDS}s", url]
-    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    if "Non-2xx" in told:
-        raise SystemExit(f"{url} answered errors")
-    return float(re.search(r"Requests/sec:\s+([\d.]+)", told)[1])
-
-
-def compare(name: str, url: str, folder: str) -> None:
+def compare(name: str, url: str) -> None:
     """Print the median rates of a gateway's URL and of a bare handler sending the same bytes, and their ratio."""
-    body = Path(folder) / "body"
-    body.write_bytes(urllib.request.urlopen(url).read())
-    port = free_port()
-    with subprocess.Popen([sys.executable, "-c", BARE, str(port), str(body)]) as bare:
+    with tempfile.TemporaryDirectory() as folder:
+        body, port = Path(folder) / "body", free_port()
+        body.write_bytes(urllib.request.urlopen(url).read())
         reference = f"http://127.0.0.1:{port}/"
-        wait_for(reference)
-        pairs = [(rate(url), rate(reference)) for _ in range(ROUNDS)]
-        bare.terminate()
-    ours, theirs = (statistics.median(column) for column in zip(*pairs, strict=True))
-    ratio = statistics.median(a / b for a, b in pairs)
-    print(f"{name:<28} {body.stat().st_size:>7} B {ours:>9.0f}/s {theirs:>9.0f}/s  ratio {ratio:.2f}", flush=True)
-
-
-def wait_for(url: str) -> None:
-    """Return once the URL answers."""
-    for _ in range(200):
-        try:
-            urllib.request.urlopen(url).read()
-        except OSError:
-            subprocess.run(["sleep", "0.05"], check=True)
-        else:
-            return
-    raise SystemExit(f"{url} does not answer")
+        with process(sys.executable, "-c", BARE, str(port), str(body)):
+            wait_for(reference)
+            (ours, theirs), (ratio,) = ratios([(rate(url), rate(reference)) for _ in range(ROUNDS)])
+        size = body.stat().st_size
+    print(f"{name:<28} {size:>7} B {ours:>9.0f}/s {theirs:>9.0f}/s  ratio {ratio:.2f}", flush=True)
 
 
 def measure(vergeos: str) -> None:
-    """Start Redis and a gateway on this VergeOS, and compare its reads."""
-    with ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory())
-        redis_port, port = free_port(), free_port()
-        redis = [server_binary(), "--port", str(redis_port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
-        environment = {
-            **os.environ,
-            "VERGEOS_HOST": vergeos,
-            "VERGEOS_API_KEY": "demo",
-            "REDIS_URL": f"redis://127.0.0.1:{redis_port}/0",
-            "PORT": str(port),
-        }
-        for command in (redis, [sys.executable, "-m", "gateway", "serve"]):
-            process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            stack.callback(process.wait)
-            stack.callback(process.terminate)
-        wait_for(f"http://127.0.0.1:{port}/readyz")
+    """Compare the reads of a gateway on this VergeOS."""
+    with gateway_on(vergeos) as url:
         print(f"{'cached read':<28} {'body':>9} {'gateway':>11} {'bare aiohttp':>11}")
-        compare("GET /vms of 200 VMs", f"http://127.0.0.1:{port}/vms?limit=200", folder)
-        compare("GET /vms, 50 rows", f"http://127.0.0.1:{port}/vms?limit=50", folder)
-        compare("GET /vms/{id}", f"http://127.0.0.1:{port}/vms/34", folder)
+        compare("GET /vms of 200 VMs", f"{url}/vms?limit=200")
+        compare("GET /vms, 50 rows", f"{url}/vms?limit=50")
+        compare("GET /vms/{id}", f"{url}/vms/34")
 
 
 async def main() -> None:
     """Run the comparison against a simulated VergeOS with 20 ms latency."""
-    if shutil.which("wrk") is None or server_binary() is None:
-        raise SystemExit("needs wrk and redis-server: apt install wrk redis-server")
+    require_tools()
     async with Simulator(SimulatorSettings(vms=200, read_latency_seconds=0.02)) as sim:
         await asyncio.to_thread(measure, sim.url)
 
