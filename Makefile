@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet
+TOOLS := .venv-tools
 PYTEST_ARGS ?=
 
 .PHONY: demo test test-all check lock bench clean
@@ -28,7 +29,8 @@ bench: $(VENV)/installed-dev
 # The locks carry hashes and no addresses, so that they hold for whatever index a machine uses.
 lock: $(VENV)/installed-dev
 	$(BIN)/uv pip compile pyproject.toml $(LOCK) -o requirements.lock
-	$(BIN)/uv pip compile pyproject.toml --group dev --extra embedded $(LOCK) -o requirements-dev.lock
+	$(BIN)/uv pip compile pyproject.toml --group dev --extra embedded --extra traces $(LOCK) -o requirements-dev.lock
+	$(BIN)/uv pip compile --group tools $(LOCK) -o requirements-tools.lock
 LOCK := --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet
 
 $(BIN)/pip:
@@ -44,5 +46,10 @@ $(VENV)/installed-dev: requirements-dev.lock pyproject.toml | $(BIN)/pip
 	$(PIP) --no-deps -e .
 	@touch $@ $(VENV)/installed
 
+$(TOOLS)/installed: requirements-tools.lock | $(VENV)/installed-dev
+	$(PYTHON) -m venv $(TOOLS)
+	$(BIN)/uv pip sync --quiet --require-hashes --python $(TOOLS)/bin/python requirements-tools.lock
+	@touch $@
+
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(TOOLS) .mypy_cache .pytest_cache .ruff_cache

@@ -16,12 +16,25 @@ class Permission(StrEnum):
     ADMIN = "admin"  # restore, delete, tenants, core networks, keys
 
 
+class CallerKind(StrEnum):
+    """What stands behind a call; persons go before agents, agents before machines."""
+
+    PERSON = "person"
+    AGENT = "agent"  # acts for a person, its owner
+    MACHINE = "machine"  # a script or a dashboard
+
+
 @dataclass(frozen=True)
 class Caller:
-    """A person, an agent or a machine behind a call; `name` is what others are told."""
+    """A person, an agent or a machine behind a call; `name` is what others are told.
+
+    `owner` is the person an agent acts for; empty for everybody else.
+    """
 
     name: str
     permissions: frozenset[Permission] = field(default_factory=frozenset)
+    kind: CallerKind = CallerKind.PERSON
+    owner: str = ""
 
     def may(self, permission: Permission) -> bool:
         """Tell whether the caller holds `permission`."""
