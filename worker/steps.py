@@ -8,6 +8,7 @@ from typing import Any, Literal
 from gateway.core.decide import before_begun, next_step, with_answers
 from gateway.core.errors import (
     BudgetSpent,
+    NewerRecord,
     StoreError,
     UpstreamError,
     VergeOSConflict,
@@ -29,6 +30,7 @@ from worker import acts
 
 AT_ONCE_SECONDS = 0.05  # until a step that was interrupted is tried again
 QUEUED_SECONDS = 5.0  # how often a job looks whether its turn has come, should its wake be lost
+NEWER_SECONDS = 1.0  # a job that only a newer worker understands is put back for it
 MOST_LOOKS = 12  # of one step at the object
 ASKING_SHARE = 0.9  # of a step's time may go to VergeOS; the rest is for saving what came of it
 REFUSALS = (VergeOSInvalid, VergeOSConflict, VergeOSForbidden, VergeOSNotFound)
@@ -56,6 +58,8 @@ async def advance(services: Services, job_id: str) -> float | None:
             due, outcome = times.fallback, "fenced"
         except TimeoutError:
             due, outcome = AT_ONCE_SECONDS, "timeout"
+        except NewerRecord:
+            due, outcome = _spread(NEWER_SECONDS), "newer"
         except StoreError:
             due, outcome = times.backoff_first, "store"
         except Exception:

@@ -5,7 +5,7 @@
     │   ├── InvalidArgument · UnknownTool · UnknownObject · AmbiguousName · UnknownJob
     │   ├── Unauthorized · Forbidden
     │   └── Conflict           TargetBusy · KeyReused · JobEnded · TargetChanged · CoreNetwork
-    ├── StoreError             Redis does not answer, or is full
+    ├── StoreError             Redis does not answer, or is full · NewerRecord
     └── UpstreamError          VergeOS did not do it
         ├── VergeOSUnreachable · VergeOSDropped · VergeOSTimeout · VergeOSCertificate
         ├── VergeOSBusy          BudgetSpent
@@ -149,6 +149,13 @@ class StoreError(GatewayError):
 
     def __init__(self, detail: str, *, retry_after: float | None = 5.0, **extra: Any) -> None:
         super().__init__(detail, retry_after=retry_after, **extra)
+
+
+class NewerRecord(StoreError):
+    """A job was written by a newer version of the gateway, which alone understands it; it was left as it is."""
+
+    code = "newer_record"
+    next_step = "Repeat the call in some seconds: a newer version of the gateway is being rolled out."
 
 
 class UpstreamError(GatewayError):

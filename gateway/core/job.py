@@ -13,7 +13,7 @@ from gateway.core.wishes import AnyWish
 
 Live = VmLook | NetworkLook | TenantLook
 
-RECORD_VERSION = 1
+RECORD_VERSION = 1  # to be raised by what an older worker must not carry out; a new kind or member of a wish need not
 
 
 class JobState(StrEnum):
@@ -149,8 +149,10 @@ class Job(_Frozen):
     `cancel`, `joiners` and the answer of `question` are written by callers beside the record and
     merged in when it is read; everything else is written by the step that holds the fence. `touched`
     names the views that its read-backs patched, with their generation since; `note` is said to one
-    caller and never stored.
+    caller and never stored. Members that a newer version added are kept when an older one saves the record.
     """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
 
     id: str
     version: int = RECORD_VERSION

@@ -10,9 +10,10 @@ class Wish(BaseModel):
 
     `leads_to` is the power state this wish means to leave behind; wishes that lead to opposite states
     do not wait behind each other. `overtakes` names the kinds whose open jobs this wish goes before.
+    A member that is not known is a newer version's: such a wish is not for us to fulfil in part.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     leads_to: ClassVar[Literal["on", "off"] | None] = None
     overtakes: ClassVar[frozenset[str]] = frozenset()

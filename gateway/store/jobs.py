@@ -9,12 +9,12 @@ from redis.exceptions import WatchError
 
 from gateway.core.errors import Forbidden, InvalidArgument, JobEnded, UnknownJob
 from gateway.core.events import JobEvent
-from gateway.core.job import RECORD_VERSION, Job, JobState, JobView, Joiner, Wished
+from gateway.core.job import Job, JobView, Wished
 from gateway.store import schedule
 from gateway.store.connection import RedisClient, redis_time, store_errors
 from gateway.store.keys import DAY_SECONDS, EVENT_STREAM_LENGTH, IDEMPOTENCY_SECONDS, JOB_EVENTS_KEPT, Keys
+from gateway.store.records import dump, dump_joiners, kept, parse, read_many, read_queue
 
-BESIDE = {"cancel", "joiners", "note"}  # written by callers, so not part of the record that a step writes
 ASKED = (b"cancel", b"answer")  # what must be heard before an act
 
 
@@ -168,10 +168,14 @@ class Jobs:
     # what steps do
 
     async def hold(self, job_id: str) -> Held | None:
-        """Take the next fence of a job and read it; None where there is nothing to do for it any more."""
+        """Take the next fence of a job and read it; None where there is nothing to do for it any more.
+
+        Raises `NewerRecord` and leaves such a job as it is: a worker of its own version carries it out.
+        """
         key = self.keys.job(job_id)
         with store_errors():
-            if not await self.redis.exists(key):
+            known = parse(await self.redis.hgetall(key))
+            if known is None or known.state.final:
                 return None
             async with self.redis.pipeline(transaction=True) as pipe:
                 pipe.hincrby(key, "fence", 1)
@@ -186,7 +190,7 @@ class Jobs:
         queue = self.keys.target_queue(job.target.ref)
         with store_errors():
             while (first := await self.redis.lindex(queue, 0)) is not None and first.decode() != job.id:
-                if await read_many(self.redis, self.keys, [first.decode()]):
+                if await kept(self.redis, self.keys, [first.decode()]):
                     return str(first.decode())
                 await self.redis.lrem(queue, 0, first)  # its record is gone: Redis came back from an older copy
         return None
@@ -237,7 +241,7 @@ class Jobs:
         with store_errors():
             ids = [raw.decode() for raw in await self.redis.zrange(self.keys.active, 0, -1)]
             lost = await schedule.lost(self.redis, self.keys.arq_queue, ids)
-            known = {job.id for job in await read_many(self.redis, self.keys, lost)}
+            known = await kept(self.redis, self.keys, lost)
             now = await redis_time(self.redis)
             pipe = self.redis.pipeline(transaction=True)
             for job_id in lost:
@@ -271,7 +275,7 @@ class Jobs:
         return int(ready), max((now_ms - first[0][1]) / 1000, 0.0) if first else 0.0
 
     def _write(self, pipe: Any, job: Job, watch: Watch | None, *, tell: bool) -> None:
-        pipe.hset(self.keys.job(job.id), "record", job.model_dump_json(exclude=BESIDE))
+        pipe.hset(self.keys.job(job.id), "record", dump(job))
         pipe.zadd(self.keys.active, {job.id: job.progress_at})
         if watch is None:
             pipe.hdel(self.keys.waits, job.id)
@@ -298,48 +302,6 @@ def write_event(pipe: Any, keys: Keys, job: Job) -> None:
     pipe.rpush(keys.job_events(job.id), event)
     pipe.ltrim(keys.job_events(job.id), -JOB_EVENTS_KEPT, -1)
     pipe.xadd(keys.events, {"job": event}, maxlen=EVENT_STREAM_LENGTH, approximate=True)
-
-
-def parse(fields: dict[bytes, bytes]) -> Job | None:
-    """Return the job of a hash with what callers asked of it merged in; None where there is no record we know."""
-    raw = fields.get(b"record")
-    if raw is None or orjson.loads(raw).get("version", 0) > RECORD_VERSION:
-        return None
-    job = Job.model_validate_json(raw)
-    update: dict[str, Any] = {}
-    if b"cancel" in fields:
-        update["cancel"] = Wished.model_validate_json(fields[b"cancel"])
-    if b"owner" in fields:
-        update["owner"] = fields[b"owner"].decode()
-    if b"joiners" in fields:
-        update["joiners"] = tuple(Joiner.model_validate(item) for item in orjson.loads(fields[b"joiners"]))
-    if b"answer" in fields and job.question is not None and job.question.yes is None:
-        answer = orjson.loads(fields[b"answer"])
-        if answer["asked_at"] == job.question.asked_at:
-            given = {"yes": answer["yes"], "answered_at": answer["at"]}
-            update["question"] = job.question.model_copy(update=given)
-            update["state"] = JobState.WORKING
-    return job.model_copy(update=update) if update else job
-
-
-def dump_joiners(joiners: Iterable[Joiner]) -> bytes:
-    """Return the joiners as the hash keeps them."""
-    return orjson.dumps([joiner.model_dump() for joiner in joiners])
-
-
-async def read_many(redis: RedisClient, keys: Keys, job_ids: Iterable[str]) -> list[Job]:
-    """Return the jobs of these ids that have a record, in one round trip."""
-    pipe = redis.pipeline(transaction=False)
-    for job_id in job_ids:
-        pipe.hgetall(keys.job(job_id))
-    found = [parse(fields) for fields in await pipe.execute()]
-    return [job for job in found if job is not None]
-
-
-async def read_queue(redis: RedisClient, keys: Keys, target: str) -> list[Job]:
-    """Return the open jobs of an object in their order."""
-    ids = [raw.decode() for raw in await redis.lrange(keys.target_queue(target), 0, -1)]
-    return [job for job in await read_many(redis, keys, ids) if not job.state.final]
 
 
 def _open(job: Job | None, job_id: str) -> Job:

@@ -14,8 +14,9 @@ from gateway.core.job import Job, JobState, Joiner, Target
 from gateway.core.wishes import AnyWish
 from gateway.store import schedule
 from gateway.store.connection import redis_time, store_errors
-from gateway.store.jobs import BESIDE, Jobs, dump_joiners, parse, read_queue, write_event
+from gateway.store.jobs import Jobs, write_event
 from gateway.store.keys import DAY_SECONDS, IDEMPOTENCY_SECONDS
+from gateway.store.records import dump, dump_joiners, parse, read_queue
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,8 @@ class Submitted:
 async def submit(jobs: Jobs, draft: Draft, *, same_call_seconds: float) -> Submitted:
     """Make a job of a wish, or return the one that stands for it already.
 
-    Raises `TargetBusy`, `KeyReused`, `UnknownJob` (for `after`), `StoreError`; then nothing was written.
+    Raises `TargetBusy`, `KeyReused`, `UnknownJob` (for `after`), `StoreError` (`NewerRecord` where the job that stands
+    for the call is not understood); then nothing was written.
     """
     with store_errors():
         while True:
@@ -174,7 +176,7 @@ def _write(pipe: Any, jobs: Jobs, job: Job, idem: str, draft: Draft) -> None:
     queue = keys.target_queue(job.target.ref)
     pipe.hset(
         keys.job(job.id),
-        mapping={"record": job.model_dump_json(exclude=BESIDE), "fence": 0, "idem": orjson.dumps([idem])},
+        mapping={"record": dump(job), "fence": 0, "idem": orjson.dumps([idem])},
     )
     pipe.zadd(keys.jobs, {job.id: job.created_at})
     pipe.zadd(keys.active, {job.id: job.created_at})

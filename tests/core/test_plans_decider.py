@@ -45,7 +45,7 @@ def tenant(*, running=True):
 ADD = AddDrive(name="more", size_bytes=5 * GB_BYTES)
 LOST = "all changes since the snapshot are lost"
 ONCE_MORE = "counts after the next power cycle"
-QUIESCED = CreateSnapshot(name="x", expires_at=None, quiesce=True)
+QUIESCED = CreateSnapshot(name="x", quiesce=True)
 OUTSIDE = {
     "power on, off": (PowerOn(), vm("stopped"), []),
     "power on, runs": (PowerOn(), vm(), ["runs already"]),
@@ -84,7 +84,7 @@ OUTSIDE = {
         ["cannot be attached while it runs; is at the next power cycle"],
     ),
     "resize drive": (ResizeDrive(drive_key=7, size_bytes=8 * GB_BYTES), vm(), []),
-    "create snapshot": (CreateSnapshot(name="x", expires_at=None), vm(guest_agent=False), []),
+    "create snapshot": (CreateSnapshot(name="x"), vm(guest_agent=False), []),
     "create snapshot, to quiesce": (QUIESCED, vm(), []),
     "create snapshot, no agent": (
         QUIESCED,

@@ -24,7 +24,7 @@ from gateway.core.snapshot import SnapshotLook
 from gateway.core.step import Look, Part
 from gateway.core.wishes import CreateSnapshot, DeleteSnapshot, RestoreSnapshot
 
-CREATE = CreateSnapshot(name="before", expires_at=9_000)
+CREATE = CreateSnapshot(name="before")
 QUIESCED = CREATE.model_copy(update={"quiesce": True})
 DELETE = DeleteSnapshot(snapshot_key=7)
 RESTORE = RestoreSnapshot(snapshot_key=7, may_stop=True, wait_seconds=60)
