@@ -10,6 +10,7 @@ from gateway.core.errors import GatewayError, InvalidArgument
 from gateway.core.tool import Catalog
 from gateway.services import Services
 from gateway.settings import Settings
+from gateway.telemetry.loop import watched_loop
 from gateway.tools import CATALOG as ALL_TOOLS
 from gateway.transports import docs_page, probes, problems, rest
 from gateway.transports.context import CATALOG, SERVICES
@@ -75,8 +76,9 @@ async def serve(services: Services, stop: asyncio.Event, ready: Callable[[str], 
     settings = services.settings
     require_safe(settings)
     async with AsyncExitStack() as stack:
+        await stack.enter_async_context(watched_loop(services.metrics.loop_delay.observe))
         if settings.metrics_port:
-            await stack.enter_async_context(metrics_served(services))
+            await stack.enter_async_context(metrics_served(services, settings.metrics_port))
         url = await stack.enter_async_context(_served(create_app(services), settings.host, settings.port))
         stack.callback(services.feed.let_go)  # both before the server waits for its requests
         stack.callback(services.closing.set)
@@ -85,28 +87,28 @@ async def serve(services: Services, stop: asyncio.Event, ready: Callable[[str], 
         await stop.wait()
 
 
-def metrics_served(services: Services) -> AbstractAsyncContextManager[str]:
-    """Return the context in which `/metrics` and the probes are served on their own port."""
-    return _served(_metrics_app(services), services.settings.host, services.settings.metrics_port)
+def metrics_served(services: Services, port: int) -> AbstractAsyncContextManager[str]:
+    """Return the context in which `/metrics` and the probes are served on a port of their own."""
+    return _served(_metrics_app(services), services.settings.host, port, setting="(WORKER_)METRICS_PORT")
 
 
 @asynccontextmanager
-async def _served(app: web.Application, host: str, port: int) -> AsyncIterator[str]:
-    """Serve an application during the block; yield its URL."""
+async def _served(app: web.Application, host: str, port: int, setting: str = "PORT") -> AsyncIterator[str]:
+    """Serve an application during the block; yield its URL. `setting` is what a taken port is changed with."""
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=SHUTDOWN_SECONDS, access_log=None)
     await runner.setup()
     try:
-        await _listen(runner, host, port)
+        await _listen(runner, host, port, setting)
         bound, port = runner.addresses[0][:2]
         yield f"http://{f'[{bound}]' if ':' in bound else bound}:{port}"
     finally:
         await runner.cleanup()
 
 
-async def _listen(runner: web.AppRunner, host: str, port: int) -> None:
+async def _listen(runner: web.AppRunner, host: str, port: int, setting: str) -> None:
     try:
         await web.TCPSite(runner, host, port).start()
     except OSError as exc:
         raise CannotStart(
-            f"cannot listen on {host}:{port}: {exc.strerror or exc}", next_step="Choose another port with PORT."
+            f"cannot listen on {host}:{port}: {exc.strerror or exc}", next_step=f"Choose another port with {setting}."
         ) from None

@@ -81,7 +81,7 @@ async def run(tool: Tool, raw: Mapping[str, Any], call: Call) -> Answer:
     shown to the caller as they stand.
     """
     with (
-        call.services.metrics.timed_call(tool.name, call.face) as outcome,
+        call.services.metrics.timed_call(tool.name, call.face, call.caller) as outcome,
         logs.bound(tool=tool.name, caller=call.caller.name, face=call.face.value),
     ):
         tool.require(call.caller)

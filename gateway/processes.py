@@ -20,6 +20,7 @@ from gateway.simulator import serve as serve_simulator
 from gateway.store.backend import Backend, open_backend
 from gateway.store.connection import WORKING
 from gateway.telemetry import logs
+from gateway.telemetry.loop import watched_loop
 from gateway.tools import CATALOG
 from gateway.transports.mcp_stdio import serve_stdio
 from worker.runner import run_worker
@@ -107,8 +108,9 @@ async def worker(settings: Settings, _options: argparse.Namespace) -> None:
         backend = await stack.enter_async_context(open_backend(settings))
         services = await stack.enter_async_context(open_services(settings, backend, worker=True))
         redis = await stack.enter_async_context(backend.open(WORKING))
-        if settings.metrics_port:
-            await stack.enter_async_context(app.metrics_served(services))
+        await stack.enter_async_context(watched_loop(services.metrics.loop_delay.observe))
+        if settings.worker_metrics_port:
+            await stack.enter_async_context(app.metrics_served(services, settings.worker_metrics_port))
         await run_worker(services, redis, stop)
 
 

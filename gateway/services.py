@@ -93,18 +93,18 @@ class Services:
         await self.closing.wait()
 
     async def measure(self) -> None:
-        """Set the gauges of queue, open jobs, workers, followers and sight. Raises `StoreError`."""
+        """Set the gauges of queue, open jobs, workers, followers and sight, as Redis has them. Raises `StoreError`."""
         metrics, now = self.metrics, await self.jobs.now()
         ready, lag = await self.jobs.due(now)
         metrics.queue_ready.set(ready)
         metrics.queue_lag.set(lag)
+        metrics.queue_deferred.set(await self.jobs.due_later(now))
+        metrics.leader.set(await self.watching.led())
         metrics.workers.set(await self.watching.workers())
         metrics.followers.set(self.feed.followers)
         since = await self.watching.blind_since()
         metrics.blind.set(0.0 if since is None else max(now - since, 0.0))
-        metrics.jobs_open.clear()
-        for job in await self.jobs.open():
-            metrics.jobs_open.labels(job.wish.kind, job.state.value).inc()
+        metrics.show_open(await self.jobs.open(), now)
 
     async def _ended(self, job_id: str, report: Report | None) -> None:
         """Return once the job has ended or asks something."""
@@ -155,7 +155,7 @@ async def open_services(
         jobs = Jobs(redis, keys, days=settings.job_days)
         views = Views(client, ViewStore(redis, keys), metrics)
         stack.push_async_callback(views.close)
-        feed = Feed(following, jobs, views.forget)
+        feed = Feed(following, jobs, views.forget, dropped=metrics.followers_dropped.inc)
         secret = settings.gateway_secret_key
         if not worker:
             await stack.enter_async_context(feed.running())

@@ -56,7 +56,10 @@ class Settings(BaseSettings):
     state_dir: Path | None = Field(None, description="Folder of the embedded Redis; empty = the user's state folder.")
     host: str = Field("127.0.0.1", description="Address the gateway listens on.")
     port: int = Field(3002, ge=0, le=65535, description="Port the gateway listens on.")
-    metrics_port: int = Field(0, ge=0, le=65535, description="Port of /metrics; 0 = the same port (worker: none).")
+    metrics_port: int = Field(0, ge=0, le=65535, description="Port of the gateway's /metrics; 0 = the same port.")
+    worker_metrics_port: int = Field(
+        0, ge=0, le=65535, description="Port of a worker's /metrics, /livez and /readyz; 0 = none."
+    )
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Host names, separated by commas, that requests may name besides loopback."
     )

@@ -29,6 +29,8 @@ SETTING_NAMES = (
     "PORT",
     "HOST",
     "METRICS_PORT",
+    "WORKER_",
+    "OTEL_",
     "STORAGE_",
     "TOOLS",
 )

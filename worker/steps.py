@@ -302,11 +302,9 @@ class StepRun:
             patched = await patch_seen(self._services.views, job.target, self._seen)
             dropped = await drop_changed(self._services.views, job)
             job = _with(job, touched={**job.touched, **patched, **dropped})
-        await self._save(
-            _with(job, state=state, detail=detail, result=step.result or None, trouble=problem, ended_at=now.at)
-        )
-        self._services.metrics.jobs_ended.labels(job.wish.kind, state.value).inc()
-        self._services.metrics.job_seconds.labels(job.wish.kind).observe(max(now.at - job.created_at, 0.0))
+        job = _with(job, state=state, detail=detail, result=step.result or None, trouble=problem, ended_at=now.at)
+        await self._save(job)
+        self._services.metrics.ended(job, now.at, left_off=_left_off(job, self._seen))
         log.info("job ended", tool=job.tool, state=state.value, detail=detail)
 
     async def _explanation(self, job: Job) -> str:
@@ -348,6 +346,13 @@ def _before(seen: Seen) -> Before:
 def _asking(job: Job, step: Inquire, now: Moment, answer_within: float) -> Job:
     question = Question(text=step.text, about=step.about, asked_at=now.at, expires_at=now.at + answer_within)
     return _with(job, question=question, state=JobState.INPUT_REQUIRED, detail=step.text)
+
+
+def _left_off(job: Job, seen: Seen | None) -> bool:
+    """Tell whether a job that did not reach its wish found the VM running and leaves it off."""
+    ran = job.before is not None and job.before.running
+    off = seen is not None and not seen.running and not seen.gone
+    return ran and off and job.state is not JobState.COMPLETED and job.wish.leads_to != "off"
 
 
 def _problem(step: Undo) -> Problem:

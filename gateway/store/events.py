@@ -54,12 +54,22 @@ class Changes:
 
 
 class Feed:
-    """Job events as they happen; `changed_view(name, generation)` hears of views that changed elsewhere."""
+    """Job events as they happen; `changed_view(name, generation)` hears of views that changed elsewhere.
 
-    def __init__(self, redis: RedisClient, jobs: Jobs, changed_view: Callable[[str, int], None]) -> None:
+    `dropped()` hears of each follower who is cut off because he reads too slowly.
+    """
+
+    def __init__(
+        self,
+        redis: RedisClient,
+        jobs: Jobs,
+        changed_view: Callable[[str, int], None],
+        dropped: Callable[[], None] = lambda: None,
+    ) -> None:
         self._redis = redis
         self._jobs = jobs
         self._changed_view = changed_view
+        self._dropped = dropped
         self._followers: defaultdict[str, set[asyncio.Queue[JobEvent | None]]] = defaultdict(set)
         self._listeners: set[Changes] = set()
         self._task: asyncio.Task[None] | None = None
@@ -172,6 +182,8 @@ class Feed:
         elif b"job" in fields:
             event = JobEvent.model_validate_json(fields[b"job"])
             for queue in self._followers.get(event.job_id, ()):
+                if queue.full():
+                    self._dropped()
                 _put(queue, event)
             self._note(f"job:{event.job_id}")
         elif b"mail" in fields:

@@ -274,6 +274,11 @@ class Jobs:
             first = await self.redis.zrange(queue, 0, 0, withscores=True)
         return int(ready), max((now_ms - first[0][1]) / 1000, 0.0) if first else 0.0
 
+    async def due_later(self, now: float) -> int:
+        """Return how many steps are due after `now`."""
+        with store_errors():
+            return int(await self.redis.zcount(self.keys.arq_queue, f"({now * 1000}", "+inf"))
+
     def _write(self, pipe: Any, job: Job, watch: Watch | None, *, tell: bool) -> None:
         pipe.hset(self.keys.job(job.id), "record", dump(job))
         pipe.zadd(self.keys.active, {job.id: job.progress_at})

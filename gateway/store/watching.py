@@ -53,6 +53,11 @@ class Watching:
             if await self.redis.get(self.keys.leader) == worker.encode():
                 await self.redis.delete(self.keys.leader)
 
+    async def led(self) -> bool:
+        """Tell whether a worker watches now."""
+        with store_errors():
+            return bool(await self.redis.exists(self.keys.leader))
+
     async def beat(self, worker: str) -> None:
         """Say that this worker lives."""
         with store_errors():

@@ -1,17 +1,22 @@
-"""Every metric, with its labels from closed sets: never a VM, a job or a user."""
+"""Every metric, with its labels from closed sets: never a VM or a job; callers by name, and not too many of them."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from gateway import __version__
+from gateway.core.access import Caller
 from gateway.core.errors import GatewayError
+from gateway.core.job import Job, JobState
 
 PREFIX = "vergeos_gateway"
 CALL_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0)
 UPSTREAM_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+LOOP_SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+MOST_CALLERS = 100  # with a series of their own; the calls of all others are counted as OTHER
+OTHER = "other"
 JOB_SECONDS = (0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600, 14400)
 
 
@@ -54,6 +59,12 @@ class Metrics:
         )
         self.reads = Counter(f"{PREFIX}_view_reads", "Reads of views.", ["view", "source"], registry=registry)
         self.jobs_ended = Counter(f"{PREFIX}_jobs_ended", "Jobs that ended.", ["kind", "state"], registry=registry)
+        self.jobs_failed = Counter(
+            f"{PREFIX}_jobs_failed", "Jobs that failed, by cause.", ["kind", "code"], registry=registry
+        )
+        self.left_off = Counter(
+            f"{PREFIX}_jobs_left_off", "Jobs that found a VM running and left it off unasked.", registry=registry
+        )
         self.job_seconds = Histogram(
             f"{PREFIX}_job_duration_seconds",
             "From submit to end of a job.",
@@ -69,16 +80,41 @@ class Metrics:
         self.swept = Counter(f"{PREFIX}_jobs_swept", "Jobs whose lost step was queued again.", registry=registry)
         self.queue_lag = Gauge(f"{PREFIX}_queue_lag_seconds", "Age of the oldest step that is due.", registry=registry)
         self.queue_ready = Gauge(f"{PREFIX}_queue_ready_steps", "Steps that are due.", registry=registry)
+        self.queue_deferred = Gauge(f"{PREFIX}_queue_deferred_steps", "Steps that are due later.", registry=registry)
+        self.oldest_job = Gauge(
+            f"{PREFIX}_oldest_open_job_seconds", "Age of the oldest open job.", ["state"], registry=registry
+        )
+        self.leader = Gauge(f"{PREFIX}_leader_alive", "1 while a worker watches and sweeps.", registry=registry)
         self.workers = Gauge(f"{PREFIX}_workers_alive", "Workers with a fresh heartbeat.", registry=registry)
         self.blind = Gauge(
             f"{PREFIX}_vergeos_unseen_seconds", "Since when VergeOS cannot be seen; 0 = it can.", registry=registry
         )
         self.followers = Gauge(f"{PREFIX}_event_followers", "Who follows a job's events now.", registry=registry)
+        self.followers_dropped = Counter(
+            f"{PREFIX}_event_followers_dropped", "Followers cut off for reading too slowly.", registry=registry
+        )
+        self.sessions = Gauge(f"{PREFIX}_mcp_sessions", "MCP sessions known to this process.", registry=registry)
+        self.streams = Gauge(f"{PREFIX}_mcp_streams", "MCP sessions that listen on a stream here.", registry=registry)
+        self.caller_calls = Counter(
+            f"{PREFIX}_caller_calls",
+            f"Calls by who made them; past {MOST_CALLERS} callers `{OTHER}`.",
+            ["caller", "kind"],
+            registry=registry,
+        )
+        self.loop_delay = Histogram(
+            f"{PREFIX}_event_loop_delay_seconds",
+            "How late the event loop wakes a sleeper.",
+            buckets=LOOP_SECONDS,
+            registry=registry,
+        )
+        ProcessCollector(namespace=PREFIX, registry=registry)
+        self._callers: dict[str, str] = {}
 
     @contextmanager
-    def timed_call(self, tool: str, face: str) -> Iterator[Outcome]:
+    def timed_call(self, tool: str, face: str, caller: Caller) -> Iterator[Outcome]:
         """Count one call and its time; a `GatewayError` counts under its code."""
         outcome, began = Outcome(), time.perf_counter()
+        self.caller_calls.labels(self._label_of(caller.name), caller.kind.value).inc()
         try:
             yield outcome
         except GatewayError as exc:
@@ -87,6 +123,32 @@ class Metrics:
         finally:
             self.calls.labels(tool, face, outcome.label).inc()
             self.call_seconds.labels(tool, face).observe(time.perf_counter() - began)
+
+    def show_open(self, jobs: Iterable[Job], now: float) -> None:
+        """Show these as the open jobs; one that asks is as old as its question."""
+        self.jobs_open.clear()
+        oldest = dict.fromkeys((JobState.WORKING, JobState.INPUT_REQUIRED), 0.0)
+        for job in jobs:
+            self.jobs_open.labels(job.wish.kind, job.state.value).inc()
+            since = job.created_at if job.asks is None else job.asks.asked_at
+            oldest[job.state] = max(oldest[job.state], now - since)
+        for state, age in oldest.items():
+            self.oldest_job.labels(state.value).set(age)
+
+    def ended(self, job: Job, now: float, *, left_off: bool) -> None:
+        """Count the end of a job at `now`, with its cause where it failed."""
+        self.jobs_ended.labels(job.wish.kind, job.state.value).inc()
+        self.job_seconds.labels(job.wish.kind).observe(max(now - job.created_at, 0.0))
+        if job.state is JobState.FAILED and job.trouble is not None:
+            self.jobs_failed.labels(job.wish.kind, job.trouble.code).inc()
+        if left_off:
+            self.left_off.inc()
+
+    def _label_of(self, caller: str) -> str:
+        """Return the caller's name, or `OTHER` where so many have a series of their own already."""
+        if caller not in self._callers and len(self._callers) < MOST_CALLERS:
+            self._callers[caller] = caller
+        return self._callers.get(caller, OTHER)
 
     def sent(self, endpoint: str, outcome: str, seconds: float) -> None:
         """Count one request to VergeOS."""

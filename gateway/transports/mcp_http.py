@@ -65,6 +65,8 @@ class McpEndpoint:
         self._caller_of = caller_of
         self._ping_seconds = ping_seconds
         self.sessions = Sessions(server, services, idle_seconds=idle_seconds, max_sessions=max_sessions)
+        services.metrics.sessions.set_function(self.sessions.__len__)
+        services.metrics.streams.set_function(self.sessions.listening)
         self._event_streams = EventStreams(self.sessions, caller_of, ping_seconds)
 
     def mount(self, app: web.Application) -> None:

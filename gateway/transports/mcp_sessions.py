@@ -88,6 +88,10 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._by_token)
 
+    def listening(self) -> int:
+        """Return how many sessions have a stream open here."""
+        return sum(session.listening for session in self._by_token.values())
+
     @asynccontextmanager
     async def served(self, state: Any) -> AsyncIterator[None]:
         """Hear of changes and of mail while the block lasts; `state` is that of the server's lifespan."""

@@ -1,0 +1,113 @@
+"""What the figures count, and that their labels stay few."""
+
+import asyncio
+import re
+import time
+
+import pytest
+from prometheus_client import generate_latest
+
+from gateway.core.access import LOCAL, Caller, CallerKind
+from gateway.core.errors import StoreError
+from gateway.core.job import Before, Job, JobState, Problem, Question, Target
+from gateway.core.step import Seen
+from gateway.core.wishes import ForceOff, PowerOn, Resize
+from gateway.telemetry.loop import watched_loop
+from gateway.telemetry.metrics import MOST_CALLERS, PREFIX, Metrics
+from worker.steps import _left_off
+
+
+@pytest.fixture
+def metrics():
+    return Metrics()
+
+
+def value(metrics, name, **labels):
+    return metrics.registry.get_sample_value(f"{PREFIX}_{name}", labels)
+
+
+def job(**more):
+    target = Target(key=7, machine_key=8, name="web-1", uuid="u")
+    times = {"created_at": 100.0, "progress_at": 100.0, "updated_at": 100.0}
+    facts = {"id": "j", "site": "s", "tool": "modify_vm", "arguments": {}, "wish": Resize(cpu_cores=2)}
+    return Job(**{**facts, "target": target, "owner": "ann", "face": "rest", **times, **more})
+
+
+def call(metrics, caller):
+    with metrics.timed_call("list_vms", "rest", caller) as outcome:
+        outcome.ok()
+
+
+def test_callers_have_a_series_each_up_to_a_hundred_and_the_rest_share_one(metrics):
+    for number in range(MOST_CALLERS + 20):
+        call(metrics, Caller(f"caller-{number}", kind=CallerKind.AGENT))
+    call(metrics, Caller("caller-0", kind=CallerKind.AGENT))
+    assert value(metrics, "caller_calls_total", caller="caller-0", kind="agent") == 2
+    assert value(metrics, "caller_calls_total", caller="other", kind="agent") == 20
+    assert value(metrics, "caller_calls_total", caller=f"caller-{MOST_CALLERS}", kind="agent") is None
+
+
+def test_a_call_that_fails_counts_under_its_code(metrics):
+    with pytest.raises(StoreError), metrics.timed_call("list_vms", "rest", LOCAL):
+        raise StoreError("away")
+    assert value(metrics, "calls_total", tool="list_vms", face="rest", outcome="store_unavailable") == 1
+
+
+def test_open_jobs_show_the_oldest_and_since_when_a_question_waits(metrics):
+    asked = Question(text="Force?", about="force", asked_at=150.0, expires_at=450.0)
+    asks = job(state=JobState.INPUT_REQUIRED, question=asked)
+    metrics.show_open([job(created_at=120.0), job(), asks], 160.0)
+    assert value(metrics, "jobs_open", kind="resize", state="working") == 2
+    assert value(metrics, "oldest_open_job_seconds", state="working") == 60.0
+    assert value(metrics, "oldest_open_job_seconds", state="input_required") == 10.0
+    metrics.show_open([], 170.0)
+    assert value(metrics, "oldest_open_job_seconds", state="input_required") == 0.0
+
+
+def test_a_failed_job_counts_with_its_cause(metrics):
+    trouble = Problem(code="no_room", detail="", next_step="")
+    metrics.ended(job(state=JobState.FAILED, trouble=trouble), 130.0, left_off=True)
+    assert value(metrics, "jobs_failed_total", kind="resize", code="no_room") == 1
+    assert value(metrics, "jobs_left_off_total") == 1
+    assert value(metrics, "job_duration_seconds_sum", kind="resize") == 30.0
+
+
+@pytest.mark.parametrize(
+    ("more", "running", "left"),
+    [
+        ({}, False, True),
+        ({}, True, False),
+        ({"state": JobState.COMPLETED}, False, False),
+        ({"wish": ForceOff()}, False, False),
+        ({"wish": PowerOn(), "before": Before(running=False, started_at=None)}, False, False),
+    ],
+)
+def test_left_off_is_what_ran_before_and_was_not_meant_to_end(more, running, left):
+    facts = {"state": JobState.FAILED, "before": Before(running=True, started_at=1.0), **more}
+    seen = Seen(at=1.0, running=running, status="", started_at=None)
+    assert _left_off(job(**facts), seen) is left
+
+
+async def test_a_loop_that_is_held_up_is_seen(monkeypatch):
+    late = []
+    monkeypatch.setattr("gateway.telemetry.loop.SLEEP_SECONDS", 0.01)
+    heard = asyncio.Event()
+    async with watched_loop(lambda delay: (late.append(delay), heard.set())):
+        await heard.wait()
+        time.sleep(0.06)  # noqa: ASYNC251  this is what is to be seen
+        heard.clear()
+        await heard.wait()
+    assert max(late) > 0.03
+
+
+def test_every_name_has_the_prefix_and_no_label_names_an_object(metrics):
+    text = generate_latest(metrics.registry).decode()
+    names = set(re.findall(r"^# TYPE (\S+)", text, re.MULTILINE))
+    assert len(names) > 30
+    assert all(name.startswith(f"{PREFIX}_") for name in names)
+    labels = {
+        label
+        for metric in metrics.registry._names_to_collectors.values()
+        for label in getattr(metric, "_labelnames", ())
+    }
+    assert not labels & {"vm", "job", "id", "name", "key"}
