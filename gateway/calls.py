@@ -11,9 +11,11 @@ from gateway.core.access import Caller
 from gateway.core.answer import Page, Reading, Source
 from gateway.core.errors import StoreError
 from gateway.core.job import Job, JobView, Plan
+from gateway.core.spender import Spender
 from gateway.core.tool import Arguments, Listing, Order, Tool
 from gateway.services import Services
 from gateway.telemetry import logs
+from gateway.vergeos import spending
 
 ORDER = Order()  # nothing was said about the job
 
@@ -83,6 +85,7 @@ async def run(tool: Tool, raw: Mapping[str, Any], call: Call) -> Answer:
     with (
         call.services.metrics.timed_call(tool.name, call.face, call.caller) as outcome,
         logs.bound(tool=tool.name, caller=call.caller.name, face=call.face.value),
+        spending.bound(Spender.calling(call.caller)),
     ):
         tool.require(call.caller)
         arguments = tool.parse(raw)

@@ -20,11 +20,13 @@ from gateway.core.errors import (
 )
 from gateway.core.job import Act, Before, Job, JobState, Phase, Problem, Question
 from gateway.core.network import NetworkLook
+from gateway.core.spender import Kind, Spender
 from gateway.core.step import Ask, Confirm, Done, Fail, Inquire, Look, Moment, Seen, Step, Stopped, Undo, Wait
 from gateway.core.text import NAME_LIMIT, clean
 from gateway.services import Services
 from gateway.store.jobs import Fenced, Held, Moved, Watch
 from gateway.telemetry import logs
+from gateway.vergeos import spending
 from gateway.views.patching import drop_changed, patch_seen
 from worker import acts
 
@@ -33,6 +35,7 @@ QUEUED_SECONDS = 5.0  # how often a job looks whether its turn has come, should 
 NEWER_SECONDS = 1.0  # a job that only a newer worker understands is put back for it
 MOST_LOOKS = 12  # of one step at the object
 ASKING_SHARE = 0.9  # of a step's time may go to VergeOS; the rest is for saving what came of it
+ACTING, LOOKING = Spender(Kind.ACT), Spender(Kind.LOOK)
 REFUSALS = (VergeOSInvalid, VergeOSConflict, VergeOSForbidden, VergeOSNotFound)
 ENDINGS = {Done: JobState.COMPLETED, Fail: JobState.FAILED, Stopped: JobState.CANCELLED}
 
@@ -46,7 +49,7 @@ async def advance(services: Services, job_id: str) -> float | None:
     """
     times, began, outcome = services.settings.times, time.perf_counter(), "error"
     due: float | None = times.backoff_last
-    with logs.bound(job=job_id):
+    with logs.bound(job=job_id), spending.bound(LOOKING):
         try:
             async with asyncio.timeout(times.step):
                 held = await services.jobs.hold(job_id)
@@ -252,7 +255,8 @@ class StepRun:
             raise TimeoutError
         refused = made = None
         try:
-            made = await acts.perform(self._services, self._held.job, act)
+            with spending.bound(ACTING):
+                made = await acts.perform(self._services, self._held.job, act)
         except REFUSALS as refusal:
             refused = refusal.detail
         answered = _answered(self._held.job, act.label, await self._now(), refused=refused, made=made)

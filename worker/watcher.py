@@ -5,11 +5,14 @@ from collections.abc import Collection, Mapping
 
 from gateway.core.errors import BudgetSpent, UpstreamError
 from gateway.core.ids import MachineKey, TenantKey
+from gateway.core.spender import Kind, Spender
 from gateway.core.times import EngineTimes
 from gateway.services import Services
 from gateway.store.jobs import Watch
 from gateway.store.watching import Observation
-from gateway.vergeos import tenants, vms
+from gateway.vergeos import spending, tenants, vms
+
+WATCHING = Spender(Kind.WATCH)
 
 
 class Watcher:
@@ -29,7 +32,8 @@ class Watcher:
             return
         self._looked_at = now
         try:
-            seen = await self._look({watch.target for watch in waits.values()}, now)
+            with spending.bound(WATCHING):
+                seen = await self._look({watch.target for watch in waits.values()}, now)
         except BudgetSpent:
             return
         except UpstreamError:

@@ -10,7 +10,9 @@ from pydantic import BaseModel, ValidationError
 
 from gateway.core.answer import Source
 from gateway.core.errors import StoreError, UpstreamError, VergeOSBusy, VergeOSUnauthorized
+from gateway.core.pace import UNHURRIED, Pace
 from gateway.store.rows import Head, Stored, ViewStore
+from gateway.vergeos import spending
 from gateway.vergeos.client import VergeClient
 from gateway.views.declared import View
 from gateway.views.rows import Rows
@@ -31,7 +33,7 @@ class Surroundings:
     """What readers work with.
 
     `clock` measures ages and never goes back; `wall` is Unix time, used only while Redis' time is not to be
-    had. `owner` names this process where processes agree on who refills.
+    had. `owner` names this process where processes agree on who refills. `pace` makes lifetimes follow the budget.
     """
 
     vergeos: VergeClient
@@ -39,6 +41,7 @@ class Surroundings:
     owner: str
     clock: Callable[[], float]
     wall: Callable[[], float]
+    pace: Pace = UNHURRIED
 
 
 def cannot_be_asked(error: UpstreamError) -> bool:
@@ -112,7 +115,7 @@ class Reader(Generic[T]):
         where it cannot be asked: up to 10 minutes old then, else the UpstreamError. A Redis that is away is
         done without.
         """
-        lifetime = self._view.lifetime_seconds
+        lifetime = self._around.pace.lifetime(self._view.lifetime_seconds)
         not_before = self._around.clock() - (lifetime if max_age is None else min(max(max_age, 0.0), lifetime))
         while True:
             memo = self._remembered(not_before)
@@ -275,7 +278,8 @@ class Reader(Generic[T]):
 
     async def _asked(self) -> dict[bytes, T]:
         """Ask VergeOS; return the rows by what is stored of each."""
-        rows = list(await self._view.query(self._around.vergeos))
+        with spending.refilling(self._view.name):
+            rows = list(await self._view.query(self._around.vergeos))
         written = await _in_slices(rows, lambda row: row.model_dump_json().encode())
         return dict(zip(written, rows, strict=True))
 

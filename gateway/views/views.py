@@ -7,6 +7,7 @@ from typing import Any
 
 from gateway.core.answer import Reading
 from gateway.core.ids import VmKey
+from gateway.core.pace import UNHURRIED, Pace
 from gateway.core.vm import Vm, VmLook, VmRow, VmStatus
 from gateway.store.rows import ViewStore
 from gateway.telemetry.metrics import Metrics
@@ -34,10 +35,11 @@ class Views:
         *,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
+        pace: Pace = UNHURRIED,
     ) -> None:
         self._store = store
         self._metrics = metrics
-        self._around = Surroundings(vergeos, store, uuid.uuid4().hex, clock, wall)
+        self._around = Surroundings(vergeos, store, uuid.uuid4().hex, clock, wall, pace)
         self._vms = Reader(VMS, self._around)
         self._readers: dict[str, Reader[Any]] = {}
 

@@ -1,0 +1,94 @@
+"""How reads and watching keep within the hour: arithmetic of what was spent, without a clock."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from gateway.core.spender import READS, Spender
+
+HOUR_SECONDS = 3_600
+MOST_SECONDS = 300.0  # rows are not served longer than this because of the budget
+LEAST_SHARE = 0.1  # of the hour reads may always spend: with nothing left they grow old, they do not end
+WATCH_FREELY = 0.5  # of the hour left: watching is as quick as its times say
+SLOWEST_WATCH = 8.0  # times as slow
+LIVE_WINDOWS = 6  # a caller's share of the hour is given out in so many parts, so that it comes back in minutes
+
+
+@dataclass(frozen=True)
+class Hour:
+    """What was spent of an hour's requests to VergeOS, up to now; `limit` 0 = none.
+
+    `lately` is what each spender spent in the last part of the hour (`HOUR_SECONDS / LIVE_WINDOWS` or a little
+    less). `hot` is how many requests it takes to refill, once, all the views that are asked for all the time.
+    """
+
+    limit: int = 0
+    spent: Mapping[Spender, int] = field(default_factory=dict)
+    lately: Mapping[Spender, int] = field(default_factory=dict)
+    hot: int = 0
+
+    @property
+    def total(self) -> int:
+        """Return all that was spent in the last hour."""
+        return sum(self.spent.values())
+
+    @property
+    def left(self) -> int:
+        """Return what is left; 0 where more was spent."""
+        return max(self.limit - self.total, 0)
+
+    @property
+    def read_share(self) -> float:
+        """Return the requests an hour that reads may go on with: what is left.
+
+        So steady reads come to rest where they spend half of what jobs leave them.
+        """
+        return max(float(self.left), self.limit * LEAST_SHARE)
+
+    def lifetime(self, seconds: float) -> float:
+        """Return how long a view whose rows live for `seconds` may be served now."""
+        if not self.limit:
+            return seconds
+        return max(seconds, min(self.hot * HOUR_SECONDS / self.read_share, MOST_SECONDS))
+
+    @property
+    def watch_stretch(self) -> float:
+        """Return how many times slower jobs are watched now; 1 while half the hour is left."""
+        free = self.limit * WATCH_FREELY
+        if self.left >= free:
+            return 1.0
+        return min(free / self.left, SLOWEST_WATCH) if self.left else SLOWEST_WATCH
+
+    def too_much_live(self, spender: Spender) -> bool:
+        """Tell whether a caller has had his share of what is asked of VergeOS for him alone."""
+        if not self.limit:
+            return False
+        readers = {one for one in self.spent if one.kind in READS}
+        engine = sum(count for one, count in self.spent.items() if one.kind not in READS)
+        ours = max(self.limit - engine, self.limit * LEAST_SHARE)
+        return self.lately.get(spender, 0) >= max(ours / (len(readers | {spender}) + 1) / LIVE_WINDOWS, 1.0)
+
+
+class Pace(Protocol):
+    """What a reader asks about the budget, at each read; answered from memory."""
+
+    def lifetime(self, seconds: float) -> float:
+        """Return how long a view whose rows live for `seconds` may be served now."""
+
+    def older_because(self) -> str:
+        """Return why the present caller may not have VergeOS asked for him alone now; empty where he may."""
+
+
+class Unhurried:
+    """The pace where nothing limits."""
+
+    def lifetime(self, seconds: float) -> float:
+        """Return what the view says."""
+        return seconds
+
+    def older_because(self) -> str:
+        """Return that he may."""
+        return ""
+
+
+UNHURRIED = Unhurried()
