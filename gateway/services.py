@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.core.details import details
 from gateway.core.events import JobEvent
 from gateway.core.job import Job, JobView
 from gateway.settings import Settings
@@ -56,6 +57,11 @@ class Services:
         for view, generation in job.touched.items():
             self.views.forget(view, generation)
         return await self.jobs.view(job)
+
+    async def details(self, job_id: str) -> dict[str, Any]:
+        """Return all that a job's record tells, ready for JSON. Raises `UnknownJob`, `StoreError`."""
+        jobs = self.jobs
+        return details(await jobs.get(job_id), await jobs.calls(job_id), await jobs.events(job_id))
 
     async def follow(self, job_id: str, seconds: float, report: Report | None = None) -> JobView:
         """Wait up to `seconds` for a job's end, or its question, and return its present view.

@@ -1,9 +1,8 @@
 """One step of one job: look, decide, act, save. Deciding is `core.decide`; everything here is the edge."""
 
 import asyncio
-import random
 import time
-from typing import Any, Literal
+from contextlib import suppress
 
 from gateway.core.decide import before_begun, next_step, with_answers
 from gateway.core.errors import (
@@ -18,17 +17,28 @@ from gateway.core.errors import (
     VergeOSTimeout,
     VergeOSUnreachable,
 )
-from gateway.core.job import Act, Before, Job, JobState, Phase, Problem, Question
-from gateway.core.network import NetworkLook
+from gateway.core.job import Act, Job, JobState, Phase, Problem
 from gateway.core.spender import Kind, Spender
 from gateway.core.step import Ask, Confirm, Done, Fail, Inquire, Look, Moment, Seen, Step, Stopped, Undo, Wait
-from gateway.core.text import NAME_LIMIT, clean
+from gateway.core.trail import Sent, kept
 from gateway.services import Services
 from gateway.store.jobs import Fenced, Held, Moved, Watch
 from gateway.telemetry import logs
 from gateway.vergeos import spending
 from gateway.views.patching import drop_changed, patch_seen
 from worker import acts
+from worker.changes import (
+    asking,
+    condition,
+    given_up,
+    left_off,
+    not_sent,
+    spread,
+    target_refused,
+    updated,
+    watch_for,
+    with_answer,
+)
 
 AT_ONCE_SECONDS = 0.05  # until a step that was interrupted is tried again
 QUEUED_SECONDS = 5.0  # how often a job looks whether its turn has come, should its wake be lost
@@ -51,9 +61,8 @@ async def advance(services: Services, job_id: str) -> float | None:
     due: float | None = times.backoff_last
     with logs.bound(job=job_id), spending.bound(LOOKING):
         try:
-            async with asyncio.timeout(times.step):
-                held = await services.jobs.hold(job_id)
-                due = None if held is None else await StepRun(services, held).advance()
+            with kept() as sent:
+                due = await _step(services, job_id, sent)
             outcome = "ended" if due is None else "waiting"
         except Moved:
             due, outcome = AT_ONCE_SECONDS, "moved"
@@ -62,7 +71,7 @@ async def advance(services: Services, job_id: str) -> float | None:
         except TimeoutError:
             due, outcome = AT_ONCE_SECONDS, "timeout"
         except NewerRecord:
-            due, outcome = _spread(NEWER_SECONDS), "newer"
+            due, outcome = spread(NEWER_SECONDS), "newer"
         except StoreError:
             due, outcome = times.backoff_first, "store"
         except Exception:
@@ -72,6 +81,23 @@ async def advance(services: Services, job_id: str) -> float | None:
     return due
 
 
+async def _step(services: Services, job_id: str, sent: list[Sent]) -> float | None:
+    """Take the step within its time; what it sent to VergeOS is told even where nothing else of it could be saved."""
+    try:
+        async with asyncio.timeout(services.settings.times.step):
+            held = await services.jobs.hold(job_id)
+            return None if held is None else await StepRun(services, held, sent).advance()
+    finally:
+        with suppress(StoreError):
+            await _tell_rest(services, job_id, sent)
+
+
+async def _tell_rest(services: Services, job_id: str, sent: list[Sent]) -> None:
+    if sent:
+        clock = await services.jobs.now() - time.monotonic()
+        await services.jobs.note_calls(job_id, [request.call(clock) for request in sent])
+
+
 class StillBlind(VergeOSUnreachable):
     """Nobody has seen VergeOS since the job was held; it was not asked again, and the trouble stays as it was told."""
 
@@ -79,11 +105,13 @@ class StillBlind(VergeOSUnreachable):
 class StepRun:
     """One run over one job, under its fence."""
 
-    def __init__(self, services: Services, held: Held) -> None:
+    def __init__(self, services: Services, held: Held, sent: list[Sent]) -> None:
         self._services = services
         self._times = services.settings.times
         self._held = held
+        self._sent = sent
         self._ends_at = time.monotonic() + self._times.step * ASKING_SHARE
+        self._clock = 0.0  # Redis' time at zero of the monotonic clock
         self._seen: Seen | None = None
         self._looks = 0
 
@@ -123,11 +151,11 @@ class StepRun:
             case Ask():
                 return await self._act(job, step, now)
             case Confirm():
-                await self._save(_answered(job, step.label, now), tell=False)
+                await self._save(with_answer(job, step.label, now), tell=False)
             case Undo():
-                await self._save(_with(job, undoing=_problem(step), phase=Phase.UNDOING, detail=step.detail))
+                await self._save(updated(job, undoing=given_up(step), phase=Phase.UNDOING, detail=step.detail))
             case Inquire():
-                await self._save(_asking(job, step, now, self._times.answer_within))
+                await self._save(asking(job, step, now, self._times.answer_within))
             case Wait():
                 return True, await self._wait(job, step, now)
             case Done() | Fail() | Stopped():
@@ -140,15 +168,20 @@ class StepRun:
     # looking
 
     async def _now(self) -> Moment:
-        at = await self._services.jobs.now()
+        at = await self._time()
         return Moment(at, at - await self._services.watching.blind_seconds(at))
+
+    async def _time(self) -> float:
+        at = await self._services.jobs.now()
+        self._clock = at - time.monotonic()
+        return at
 
     async def _recall(self) -> None:
         """Take the watcher's last observation, where it is fresh and newer than what we did last."""
         job = self._held.job
         if not job.acts:
             return
-        now = await self._services.jobs.now()
+        now = await self._time()
         observed = await self._services.watching.observed(job.target.watched)
         last_act = max(act.intended_at if act.answered_at is None else act.answered_at for act in job.acts)
         if observed is not None and observed.at > max(last_act, now - self._times.fallback):
@@ -192,8 +225,8 @@ class StepRun:
             return
         touched = await patch_seen(self._services.views, job.target, seen)
         held = self._held.job
-        before = held.before if held.before is not None and held.acts else _before(seen)
-        known = _with(held, before=before, touched={**held.touched, **touched})
+        before = held.before if held.before is not None and held.acts else condition(seen)
+        known = updated(held, before=before, touched={**held.touched, **touched})
         self._held = Held(known, self._held.fence, self._held.asked)
 
     # whose turn
@@ -214,22 +247,22 @@ class StepRun:
     async def _queue(self, job: Job, first: str) -> float:
         detail = f"waits for job {first}"
         if job.detail != detail:
-            await self._save(_with(job, phase=Phase.QUEUED, detail=detail))
-        return _spread(min(QUEUED_SECONDS, self._times.fallback))
+            await self._save(updated(job, phase=Phase.QUEUED, detail=detail))
+        return spread(min(QUEUED_SECONDS, self._times.fallback))
 
     # acting
 
     async def _act(self, job: Job, ask: Ask, now: Moment) -> tuple[bool, float | None]:
         """Save the intent, send the request, save the answer; return whether the run is over."""
-        refused = _refused_target(job, self._seen)
+        refused = target_refused(job, self._seen)
         if refused is not None:
             await self._end(job, refused, now)
             return True, None
         if await self._services.jobs.turn(job) is not None:
-            return True, _spread(min(QUEUED_SECONDS, self._times.fallback))
+            return True, spread(min(QUEUED_SECONDS, self._times.fallback))
         act = Act(label=ask.name, action=ask.action, params=ask.params, intended_at=now.at)
         begun_at = now.at if job.begun_at is None else job.begun_at
-        intended = _with(
+        intended = updated(
             job.with_act(act),
             begun_at=begun_at,
             progress_at=now.at,
@@ -246,7 +279,7 @@ class StepRun:
             await self._send(act)
         except UpstreamError as error:
             intent = self._held.job
-            return True, await self._hold(intent if error.maybe_done else _not_sent(intent, job), error)
+            return True, await self._hold(intent if error.maybe_done else not_sent(intent, job), error)
         return False, None
 
     async def _send(self, act: Act) -> None:
@@ -259,7 +292,7 @@ class StepRun:
                 made = await acts.perform(self._services, self._held.job, act)
         except REFUSALS as refusal:
             refused = refusal.detail
-        answered = _answered(self._held.job, act.label, await self._now(), refused=refused, made=made)
+        answered = with_answer(self._held.job, act.label, await self._now(), refused=refused, made=made)
         await self._save(answered, tell=False)
 
     async def _hold(self, job: Job, error: UpstreamError) -> float:
@@ -274,10 +307,10 @@ class StepRun:
         if isinstance(error, StillBlind) and job.trouble is not None:
             trouble = job.trouble
         told = job.trouble is not None and job.trouble.code == trouble.code
-        held = _with(job, trouble=trouble, failures=job.failures + 1, phase=Phase.HELD, detail=trouble.detail)
-        await self._save(held, tell=not told, watch=_watch(job) if job.acts else None)
+        held = updated(job, trouble=trouble, failures=job.failures + 1, phase=Phase.HELD, detail=trouble.detail)
+        await self._save(held, tell=not told, watch=watch_for(job) if job.acts else None)
         doubled: float = self._times.backoff_first * 2 ** min(job.failures, 10)
-        return _spread(min(doubled, self._times.backoff_last))
+        return spread(min(doubled, self._times.backoff_last))
 
     # waiting and ending
 
@@ -286,13 +319,13 @@ class StepRun:
         asking = job.question is not None and job.question.yes is None
         state = JobState.INPUT_REQUIRED if asking else JobState.WORKING
         seen_at = job.progress_at if self._seen is None else max(self._seen.at, job.progress_at)
-        waiting = _with(
+        waiting = updated(
             job, state=state, phase=step.phase, detail=step.detail, trouble=None, failures=0, progress_at=seen_at
         )
         news = (job.state, job.phase, job.detail) != (state, step.phase, step.detail)
         if news or seen_at - job.progress_at > self._times.fallback / 2 or job != self._held.job:
-            await self._save(waiting, tell=news, watch=_watch(job, step.wake_when))
-        return max(min(step.until - now.at, _spread(self._times.fallback)), AT_ONCE_SECONDS)
+            await self._save(waiting, tell=news, watch=watch_for(job, step.wake_when))
+        return max(min(step.until - now.at, spread(self._times.fallback)), AT_ONCE_SECONDS)
 
     async def _end(self, job: Job, step: Done | Fail | Stopped, now: Moment) -> None:
         """Save the job's end."""
@@ -305,10 +338,10 @@ class StepRun:
         if self._seen is not None and not self._seen.gone:
             patched = await patch_seen(self._services.views, job.target, self._seen)
             dropped = await drop_changed(self._services.views, job)
-            job = _with(job, touched={**job.touched, **patched, **dropped})
-        job = _with(job, state=state, detail=detail, result=step.result or None, trouble=problem, ended_at=now.at)
+            job = updated(job, touched={**job.touched, **patched, **dropped}, at_end=condition(self._seen))
+        job = updated(job, state=state, detail=detail, result=step.result or None, trouble=problem, ended_at=now.at)
         await self._save(job)
-        self._services.metrics.ended(job, now.at, left_off=_left_off(job, self._seen))
+        self._services.metrics.ended(job, now.at, left_off=left_off(job, self._seen))
         log.info("job ended", tool=job.tool, state=state.value, detail=detail)
 
     async def _explanation(self, job: Job) -> str:
@@ -318,70 +351,8 @@ class StepRun:
             return f"nothing that could be read ({error.code})"
 
     async def _save(self, job: Job, *, tell: bool = True, acts: bool = False, watch: Watch | None = None) -> None:
-        self._held = await self._services.jobs.save(self._held, job, tell=tell, acts=acts, watch=watch)
-
-
-def _with(job: Job, **update: Any) -> Job:
-    return job.model_copy(update=update)
-
-
-def _answered(job: Job, label: str, now: Moment, *, refused: str | None = None, made: int | None = None) -> Job:
-    """Return the job with the act answered now, on both clocks."""
-    act = job.act(label)
-    if act is None:
-        return job
-    answer = {"answered_at": now.at, "patient_at": now.patient, "refused": refused, "made": made}
-    return job.with_act(act.model_copy(update=answer))
-
-
-def _watch(job: Job, wake_when: Literal["on", "off"] | None = None) -> Watch:
-    """Return what the watcher must know; a held job is watched too, for the watcher is who finds VergeOS back."""
-    since = max((act.intended_at for act in job.acts), default=job.progress_at)
-    return Watch(job.target.watched, since, wake_when)
-
-
-def _before(seen: Seen) -> Before:
-    """Return what is kept of the object's first live look, to bring it back."""
-    vm = seen.vm
-    sizes = {} if vm is None else {"cpu_cores": vm.cpu_cores, "ram_mb": vm.ram_mb}
-    return Before(running=seen.running, started_at=seen.started_at, **sizes)
-
-
-def _asking(job: Job, step: Inquire, now: Moment, answer_within: float) -> Job:
-    question = Question(text=step.text, about=step.about, asked_at=now.at, expires_at=now.at + answer_within)
-    return _with(job, question=question, state=JobState.INPUT_REQUIRED, detail=step.text)
-
-
-def _left_off(job: Job, seen: Seen | None) -> bool:
-    """Tell whether a job that did not reach its wish found the VM running and leaves it off."""
-    ran = job.before is not None and job.before.running
-    off = seen is not None and not seen.running and not seen.gone
-    return ran and off and job.state is not JobState.COMPLETED and job.wish.leads_to != "off"
-
-
-def _problem(step: Undo) -> Problem:
-    return Problem(code=step.code, detail=step.detail, next_step=step.next_step)
-
-
-def _not_sent(intent: Job, before: Job) -> Job:
-    """Return the job as if the act had never been intended, since it surely did not reach VergeOS."""
-    return _with(intent, acts=before.acts, begun_at=before.begun_at, progress_at=before.progress_at)
-
-
-def _refused_target(job: Job, seen: Seen | None) -> Fail | None:
-    """Return why the live object may not be acted on: it is another one than was meant, or a snapshot."""
-    look = seen.look if seen is not None else None
-    snapshot = look is not None and not isinstance(look, NetworkLook) and look.is_snapshot
-    if look is None or snapshot or not job.target.fits(look):
-        now = "a snapshot" if snapshot else f"'{clean(look.name, NAME_LIMIT)}'" if look is not None else "nothing"
-        return Fail(
-            "target_changed",
-            f"{job.target.name} (id {job.target.key}) was renamed or replaced since the call: it is {now} now",
-            "Look at it again and call for the one you mean.",
-        )
-    return None
-
-
-def _spread(seconds: float) -> float:
-    """Return the seconds give or take a fifth, so that jobs that began together part."""
-    return seconds * random.uniform(0.8, 1.2)
+        """Save the job; the requests since the last save are told with it."""
+        told = len(self._sent)
+        calls = [request.call(self._clock) for request in self._sent]
+        self._held = await self._services.jobs.save(self._held, job, tell=tell, acts=acts, watch=watch, calls=calls)
+        del self._sent[:told]

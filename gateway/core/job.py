@@ -95,13 +95,14 @@ class Act(_Frozen):
     refused: str | None = None
 
 
-class Before(_Frozen):
-    """What the object was at the job's first live look; sizes are those of a VM."""
+class Condition(_Frozen):
+    """How the object was when a job looked; cores and RAM are those of a VM, `size_bytes` that of a drive."""
 
     running: bool
     started_at: float | None
     cpu_cores: int | None = None
     ram_mb: int | None = None
+    size_bytes: int | None = None
 
 
 class Wished(_Frozen):
@@ -149,7 +150,8 @@ class Job(_Frozen):
     `cancel`, `joiners` and the answer of `question` are written by callers beside the record and
     merged in when it is read; everything else is written by the step that holds the fence. `touched`
     names the views that its read-backs patched, with their generation since; `note` is said to one
-    caller and never stored. Members that a newer version added are kept when an older one saves the record.
+    caller and never stored. `before` is the last look before the first act, `at_end` the last one of all. Members
+    that a newer version added are kept when an older one saves the record.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -176,7 +178,8 @@ class Job(_Frozen):
     seq: int = 0
     failures: int = 0
     acts: tuple[Act, ...] = ()
-    before: Before | None = None
+    before: Condition | None = None
+    at_end: Condition | None = None
     question: Question | None = None
     trouble: Problem | None = None
     undoing: Problem | None = None
@@ -292,6 +295,7 @@ class JobView(_Frozen):
     waits_for: str | None = Field(None, description="id of the job that goes first on this object")
     note: str | None = None
     plan: dict[str, Any] | None = None
+    details: dict[str, Any] | None = None
 
     @property
     def open(self) -> bool:

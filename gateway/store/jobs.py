@@ -1,6 +1,6 @@
 """Job records: read them, take their fence, save them, ask something of them. All under WATCH/MULTI."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,9 +10,17 @@ from redis.exceptions import WatchError
 from gateway.core.errors import Forbidden, InvalidArgument, JobEnded, UnknownJob
 from gateway.core.events import JobEvent
 from gateway.core.job import Job, JobView, Wished
+from gateway.core.trail import UpstreamCall
 from gateway.store import schedule
 from gateway.store.connection import RedisClient, redis_time, store_errors
-from gateway.store.keys import DAY_SECONDS, EVENT_STREAM_LENGTH, IDEMPOTENCY_SECONDS, JOB_EVENTS_KEPT, Keys
+from gateway.store.keys import (
+    DAY_SECONDS,
+    EVENT_STREAM_LENGTH,
+    IDEMPOTENCY_SECONDS,
+    JOB_CALLS_KEPT,
+    JOB_EVENTS_KEPT,
+    Keys,
+)
 from gateway.store.records import dump, dump_joiners, kept, parse, read_many, read_queue
 
 ASKED = (b"cancel", b"answer")  # what must be heard before an act
@@ -98,6 +106,12 @@ class Jobs:
             raw = await self.redis.lrange(self.keys.job_events(job_id), 0, -1)
         events = (JobEvent.model_validate_json(line) for line in raw)
         return [event for event in events if event.seq > after_seq]
+
+    async def calls(self, job_id: str) -> list[UpstreamCall]:
+        """Return the newest requests to VergeOS that a job's steps sent, oldest first."""
+        with store_errors():
+            raw = await self.redis.lrange(self.keys.job_calls(job_id), 0, -1)
+        return [UpstreamCall.model_validate_json(line) for line in raw]
 
     # what callers ask of a job
 
@@ -196,9 +210,16 @@ class Jobs:
         return None
 
     async def save(
-        self, held: Held, job: Job, *, watch: Watch | None = None, tell: bool = True, acts: bool = False
+        self,
+        held: Held,
+        job: Job,
+        *,
+        watch: Watch | None = None,
+        tell: bool = True,
+        acts: bool = False,
+        calls: Sequence[UpstreamCall] = (),
     ) -> Held:
-        """Save what a step made of a job; with `tell` it is an event.
+        """Save what a step made of a job, with the `calls` to VergeOS that it cost; with `tell` it is an event.
 
         Raises `Fenced` where another step holds the job. With `acts` (the intent of an act) it must be
         the job's turn and nobody may have asked anything meanwhile, else `Moved`.
@@ -218,6 +239,7 @@ class Jobs:
                     after = await pipe.lrange(queue, 0, 1) if saved.state.final else []
                     pipe.multi()
                     self._write(pipe, saved, watch, tell=tell)
+                    self._add_calls(pipe, job.id, calls)
                     if saved.state.final:
                         self._end(pipe, saved, fields, [raw.decode() for raw in after], now)
                     try:
@@ -225,6 +247,18 @@ class Jobs:
                     except WatchError:
                         continue
                     return Held(saved, held.fence, held.asked)
+
+    async def note_calls(self, job_id: str, calls: Sequence[UpstreamCall]) -> None:
+        """Add requests to VergeOS that no save has told of: the step was cut off, or the job is another's by now."""
+        if not calls:
+            return
+        with store_errors():
+            life = await self.redis.ttl(self.keys.job(job_id))
+            async with self.redis.pipeline(transaction=True) as pipe:
+                self._add_calls(pipe, job_id, calls)
+                if life != -1:  # the job has ended
+                    pipe.expire(self.keys.job_calls(job_id), max(life, 1))
+                await pipe.execute()
 
     # what the watcher and the sweeper do
 
@@ -289,14 +323,19 @@ class Jobs:
         if tell:
             write_event(pipe, self.keys, job)
 
+    def _add_calls(self, pipe: Any, job_id: str, calls: Sequence[UpstreamCall]) -> None:
+        if calls:
+            pipe.rpush(self.keys.job_calls(job_id), *(call.model_dump_json() for call in calls))
+            pipe.ltrim(self.keys.job_calls(job_id), -JOB_CALLS_KEPT, -1)
+
     def _end(self, pipe: Any, job: Job, fields: dict[bytes, bytes], queue: list[str], now: float) -> None:
         """Close an ended job: it leaves the queue, its successor wakes, its keys begin to run out."""
         pipe.zrem(self.keys.active, job.id)
         pipe.srem(self.keys.asked, job.id)
         pipe.lrem(self.keys.target_queue(job.target.ref), 0, job.id)
         schedule.wake(pipe, self.keys.arq_queue, [other for other in queue if other != job.id], now)
-        pipe.expire(self.keys.job(job.id), self.record_seconds)
-        pipe.expire(self.keys.job_events(job.id), self.record_seconds)
+        for key in (self.keys.job(job.id), self.keys.job_events(job.id), self.keys.job_calls(job.id)):
+            pipe.expire(key, self.record_seconds)
         for idempotency_key in orjson.loads(fields.get(b"idem", b"[]")):
             pipe.expire(idempotency_key, IDEMPOTENCY_SECONDS)
 

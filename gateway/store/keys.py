@@ -6,6 +6,7 @@ DAY_SECONDS = 86_400
 IDEMPOTENCY_SECONDS = DAY_SECONDS  # an explicit key holds this long past its job's end
 EVENT_STREAM_LENGTH = 10_000  # the fan-out stream; a job's own history stands in its list
 JOB_EVENTS_KEPT = 500
+JOB_CALLS_KEPT = 100
 VIEW_SECONDS = DAY_SECONDS  # rows nobody asks for go; how long they may be *served* is the view's own lifetime
 LATCH_SECONDS = 30 * DAY_SECONDS
 SESSION_SECONDS = 20 * 3_600  # below VergeOS' 24 h of inactivity
@@ -31,6 +32,10 @@ class Keys:
     def job_events(self, job_id: str) -> str:
         """List of event JSON, oldest first. Lives as long as the job's hash."""
         return self._key("job-events", job_id)
+
+    def job_calls(self, job_id: str) -> str:
+        """List of the job's newest requests to VergeOS (JSON), oldest first. Lives as long as the job's hash."""
+        return self._key("job-calls", job_id)
 
     @property
     def jobs(self) -> str:

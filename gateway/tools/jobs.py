@@ -21,9 +21,13 @@ async def get_job(
     *,
     id: JobId,
     wait: Annotated[float, Field(ge=0, le=MOST_WAIT_SECONDS, description="seconds to wait for its end")] = 0,
+    details: Annotated[
+        bool, Field(description="add arguments, acts, requests to VergeOS, before, after, events")
+    ] = False,
 ) -> JobView:
     """Show how a job stands, or wait up to 45 s for its end. Use it after any tool that answers a job."""
-    return await call.services.follow(id, wait, call.report)
+    view = await call.services.follow(id, wait, call.report)
+    return view.model_copy(update={"details": await call.services.details(id)}) if details else view
 
 
 @tool("GET /jobs", permission=Permission.READ, effect=Effect.READ)

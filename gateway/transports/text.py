@@ -32,7 +32,8 @@ def text_of(answer: Answer) -> str:
     """Return what a model is given to read of a call's answer, at most 2,000 tokens."""
     value = answer.as_python()
     if answer.job is not None:
-        return job_text(answer.job)
+        more = answer.job.details
+        return job_text(answer.job) + ("" if more is None else f"\n{_object_text(answer, more)}")
     if isinstance(answer.value, Page):
         return _page_text(answer, answer.value, value["items"])
     if isinstance(value, Mapping):

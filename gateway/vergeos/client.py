@@ -22,6 +22,7 @@ from gateway.core.errors import (
     VergeOSTimeout,
 )
 from gateway.core.text import clean
+from gateway.core.trail import Sent, note
 from gateway.settings import Settings
 from gateway.store.credentials import SharedCredentials
 from gateway.store.limits import RequestLimits
@@ -236,9 +237,11 @@ class VergeClient:
             outcome = error.code
             raise
         finally:
+            took = time.monotonic() - began
+            note(Sent(began, request.method, f"{request.endpoint}/{request.row}".rstrip("/"), outcome, took))
             if self._parts.observe is not None:
                 endpoint = request.endpoint if request.endpoint in ENDPOINTS else "other"
-                self._parts.observe(endpoint, outcome, time.monotonic() - began)
+                self._parts.observe(endpoint, outcome, took)
         return found
 
 

@@ -1,7 +1,7 @@
 """Jobs, looks and moments for the tables of the deciders, and a step told in a few words."""
 
 from gateway.core.decide import next_step
-from gateway.core.job import Act, Before, Job, Problem, Question, Target, Wished
+from gateway.core.job import Act, Condition, Job, Problem, Question, Target, Wished
 from gateway.core.step import Ask, Confirm, Done, Fail, Inquire, Look, Moment, Seen, Stopped, Undo, Wait
 from gateway.core.times import EngineTimes
 from gateway.core.vm import VmLook
@@ -26,7 +26,7 @@ def job_of(wish, *acts, begun_at=0.0, ran=True, **more):
         "progress_at": 0.0,
         "acts": acts,
         "begun_at": begun_at if acts else None,
-        "before": Before(running=ran, cpu_cores=2, ram_mb=2048, started_at=-500.0 if ran else None),
+        "before": Condition(running=ran, cpu_cores=2, ram_mb=2048, started_at=-500.0 if ran else None),
     }
     return Job(**{**values, **more})
 

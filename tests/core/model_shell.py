@@ -9,7 +9,7 @@ import math
 from model_vm import TIMES, Lost, Refused, Unreachable
 
 from gateway.core.decide import before_begun, next_step, with_answers
-from gateway.core.job import Act, Before, Job, JobState, Phase, Problem, Question, Wished
+from gateway.core.job import Act, Condition, Job, JobState, Phase, Problem, Question, Wished
 from gateway.core.step import Ask, Confirm, Done, Fail, Inquire, Look, Moment, Seen, Stopped, Undo, Wait
 
 AT_ONCE_SECONDS = 0.05
@@ -165,7 +165,7 @@ class Shell:
         self._may_die()
         vm, known = self.seen.vm, self.held.before
         if known is None or not self.held.acts:
-            known = Before(
+            known = Condition(
                 running=self.seen.running, cpu_cores=vm.cpu_cores, ram_mb=vm.ram_mb, started_at=self.seen.started_at
             )
         self.held = self.held.model_copy(update={"before": known})

@@ -4,14 +4,14 @@ import pytest
 from decider_cases import CANCEL, TIMES, answered, asked, at, decided, job_of, live, observed, refused, table
 
 from gateway.core.decide import next_step
-from gateway.core.job import Before
+from gateway.core.job import Condition
 from gateway.core.wishes import Reset
 
 SOFT, HARD = Reset(), Reset(hard=True)
 TAKEN = answered("reset", 10.0)
 LOST = asked("reset", 10.0)
 UNSHOWN = "done: VergeOS took the reset; it does not show a new start"
-NO_START_KNOWN = Before(running=True, cpu_cores=2, ram_mb=2048, started_at=None)
+NO_START_KNOWN = Condition(running=True, cpu_cores=2, ram_mb=2048, started_at=None)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from decider_cases import CANCEL, TIMES, answered, asked, at, decided, job_of, observed, refused, table
 
 from gateway.core.decide import next_step
-from gateway.core.job import Before, Target
+from gateway.core.job import Condition, Target
 from gateway.core.network import NetworkLook
 from gateway.core.step import Seen
 from gateway.core.tenant import TenantLook
@@ -24,7 +24,7 @@ APPLY, APPLY_LOST = answered("apply", 1.0, "refresh"), asked("apply", 1.0, "refr
 
 
 def switching(kind, action, *acts, ran, **more):
-    before = Before(running=ran, started_at=-500.0 if ran else None)
+    before = Condition(running=ran, started_at=-500.0 if ran else None)
     return job_of(WISHES[kind](action=action), *acts, target=TARGETS[kind], **{"before": before, **more})
 
 
