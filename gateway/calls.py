@@ -1,8 +1,10 @@
 """The one path of every call: authorize, validate, run, wait, record. No face has another way in."""
 
+import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 from pydantic import BaseModel
@@ -12,10 +14,11 @@ from gateway.core.answer import Page, Reading, Source
 from gateway.core.errors import StoreError
 from gateway.core.job import Job, JobView, Plan
 from gateway.core.spender import Spender
-from gateway.core.tool import Arguments, Listing, Order, Tool
+from gateway.core.tool import Arguments, Effect, Order, Read, Tool
 from gateway.services import Services
 from gateway.telemetry import logs
 from gateway.vergeos import spending
+from gateway.views.reads import CallReads, Sight
 
 ORDER = Order()  # nothing was said about the job
 
@@ -35,7 +38,7 @@ class Call:
 
     `wait_seconds` is how long a job may be waited for before its present state is the answer;
     `report` hears of the job's progress meanwhile. `may_ask` is true when a person can be asked. `order` is
-    what the caller said about the job that he makes.
+    what the caller said about the job that he makes, `max_age` how old what he reads may be.
     """
 
     services: Services
@@ -47,13 +50,25 @@ class Call:
     may_ask: bool = False
     report: Callable[[JobView], Awaitable[None]] | None = None
     order: Order = ORDER
+    max_age: float | None = None
+
+    @property
+    def sight(self) -> Sight | None:
+        """What the caller may see of VergeOS; None = all of it."""
+        return None
+
+    @cached_property
+    def views(self) -> CallReads:
+        """The views as this call reads them: what its caller may see, no older than it wants."""
+        return CallReads(self.services.views, sight=self.sight, max_age=self.max_age)
 
 
 @dataclass(frozen=True)
 class Answer:
     """What a call brought: the value as callers see it, and how fresh it is (None where that says nothing).
 
-    `arguments` are those of the call, validated.
+    `arguments` are those of the call, validated. `older_because` says why it is older than it was wanted. The same
+    answer may be given to many; what a face makes of it is kept in `rendered`.
     """
 
     tool: Tool
@@ -61,6 +76,8 @@ class Answer:
     as_of: float | None = None
     source: Source | None = None
     arguments: Arguments | None = None
+    older_because: str = ""
+    rendered: dict[str, Any] = field(default_factory=dict, compare=False)
 
     @property
     def job(self) -> JobView | None:
@@ -76,8 +93,8 @@ class Answer:
         return self.tool.result.dump_json(self.value, exclude_none=True)
 
 
-async def run(tool: Tool, raw: Mapping[str, Any], call: Call) -> Answer:
-    """Carry out one call.
+async def run(tool: Tool, raw: Mapping[str, Any] | Arguments, call: Call) -> Answer:
+    """Carry out one call, of raw arguments or of those that `tool` parsed before.
 
     Raises a `GatewayError` and nothing else, but for a bug: its code, detail and next step may be
     shown to the caller as they stand.
@@ -88,13 +105,11 @@ async def run(tool: Tool, raw: Mapping[str, Any], call: Call) -> Answer:
         spending.bound(Spender.calling(call.caller)),
     ):
         tool.require(call.caller)
-        arguments = tool.parse(raw)
+        arguments = raw if isinstance(raw, Arguments) else tool.parse(raw)
         tool.require(call.caller, arguments)
-        if isinstance(arguments, Order):
-            call = replace(call, order=arguments)
-        answer = await _answer(tool, await tool.run(call, **_own(arguments)), call)
+        answer = await (_of_views(tool, arguments, call) if tool.of_views else _carried_out(tool, arguments, call))
         outcome.ok()
-        return replace(answer, arguments=arguments)
+        return answer
 
 
 async def answer_question(
@@ -110,10 +125,28 @@ async def answer_question(
     return await services.show(await services.jobs.answer(job_id, caller.name, yes=yes, question=question))
 
 
-def _own(arguments: Arguments) -> dict[str, Any]:
-    """Return the tool's own arguments, without those that its kind of answer brings."""
-    shared = {name for base in (Order, Listing) if isinstance(arguments, base) for name in base.model_fields}
-    return {name: getattr(arguments, name) for name in type(arguments).model_fields if name not in shared}
+async def _of_views(tool: Tool, arguments: Arguments, call: Call) -> Answer:
+    """Return the answer that is kept for such a call while the rows that it was made of stand, else a new one."""
+    kept, named = call.services.views.kept, (tool.name, arguments.key)
+    max_age = arguments.max_age if isinstance(arguments, Read) else None
+    answer: Answer | None = kept.get(named, call.sight, max_age)
+    if answer is None:
+        call = replace(call, max_age=max_age)
+        answer = await _answer(tool, await tool.run(call.views, **_own(tool, arguments)), arguments, call)
+        kept.put(named, call.sight, call.views, answer)
+    return answer
+
+
+async def _carried_out(tool: Tool, arguments: Arguments, call: Call) -> Answer:
+    if isinstance(arguments, Order):
+        call = replace(call, order=arguments)
+    elif isinstance(arguments, Read):
+        call = replace(call, max_age=arguments.max_age)
+    return await _answer(tool, await tool.run(call, **_own(tool, arguments)), arguments, call)
+
+
+def _own(tool: Tool, arguments: Arguments) -> dict[str, Any]:
+    return {name: getattr(arguments, name) for name in tool.own_arguments}
 
 
 async def _followed(job: Job, call: Call) -> JobView:
@@ -125,14 +158,16 @@ async def _followed(job: Job, call: Call) -> JobView:
     return view.model_copy(update={"note": job.note})
 
 
-async def _answer(tool: Tool, returned: BaseModel, call: Call) -> Answer:
+async def _answer(tool: Tool, returned: BaseModel, arguments: Arguments, call: Call) -> Answer:
     """Turn what the tool returned into what its caller sees, waiting for a job where that was asked."""
     if isinstance(returned, Job):
-        return Answer(tool, await _followed(returned, call))
+        return Answer(tool, await _followed(returned, call), arguments=arguments)
     if isinstance(returned, Plan):
-        return Answer(tool, returned.view(tool.name, call.caller.name, await call.services.jobs.now()))
-    if isinstance(returned, Reading):
-        return Answer(tool, returned.value, returned.as_of, returned.source)
-    if isinstance(returned, Page):
-        return Answer(tool, returned, returned.as_of, returned.source)
-    return Answer(tool, returned)
+        now = await call.services.jobs.now()
+        return Answer(tool, returned.view(tool.name, call.caller.name, now), arguments=arguments)
+    if isinstance(returned, Reading | Page):
+        value = returned.value if isinstance(returned, Reading) else returned
+        return Answer(tool, value, returned.as_of, returned.source, arguments, call.views.older_because)
+    if tool.effect is Effect.READ:  # of our own records, as they are now
+        return Answer(tool, returned, time.time(), Source.LIVE, arguments)
+    return Answer(tool, returned, arguments=arguments)

@@ -159,7 +159,7 @@ async def open_services(
             )
         )
         jobs = Jobs(redis, keys, days=settings.job_days)
-        views = Views(client, ViewStore(redis, keys), metrics)
+        views = Views(client, ViewStore(redis, keys), metrics, stale_seconds=settings.stale_seconds)
         stack.push_async_callback(views.close)
         feed = Feed(following, jobs, views.forget, dropped=metrics.followers_dropped.inc)
         secret = settings.gateway_secret_key

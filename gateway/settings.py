@@ -49,6 +49,9 @@ class Settings(BaseSettings):
     vergeos_max_concurrent: int = Field(5, ge=0, description="Hard limit of requests at once per process; 0 = none.")
     vergeos_timeout: float = Field(10.0, gt=0, description="Seconds a read of VergeOS may take.")
     vergeos_max_answer_mb: int = Field(32, gt=0, description="Largest answer of VergeOS that is read, in MB.")
+    stale_seconds: float = Field(
+        600.0, ge=0, description="While VergeOS cannot be asked, answers as old as this are shown, marked `stale`."
+    )
     storage_tight_percent: float = Field(
         90.0, gt=0, le=100, description="A snapshot or drive on a storage tier as full as this is refused."
     )

@@ -31,6 +31,7 @@ SETTING_NAMES = (
     "METRICS_PORT",
     "WORKER_",
     "OTEL_",
+    "STALE_",
     "STORAGE_",
     "TOOLS",
 )

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
 
@@ -31,6 +31,11 @@ class Arguments(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    @cached_property
+    def key(self) -> str:
+        """What tells these arguments from others of the same tool."""
+        return self.model_dump_json()
+
 
 class Order(Arguments):
     """What every tool that makes a job takes besides its own parameters."""
@@ -40,7 +45,13 @@ class Order(Arguments):
     dry_run: bool = Field(False, description="only say what it would do")
 
 
-class Listing(Arguments):
+class Read(Arguments):
+    """What every tool that answers from views takes besides its own parameters."""
+
+    max_age: float | None = Field(None, ge=0, allow_inf_nan=False, description="oldest wanted, in seconds; 0 = live")
+
+
+class Listing(Read):
     """What every tool that answers rows takes besides its own parameters; only texts for models heed it."""
 
     fields: str | None = Field(None, max_length=300, description="more columns in the text answer, comma-separated")
@@ -68,7 +79,8 @@ class Route:
 class Tool:
     """One declared feature. `run` takes the call and the validated arguments as keywords.
 
-    `row` is the shape of the rows of a tool that answers a page of them.
+    `row` is the shape of the rows of a tool that answers a page of them. `of_views` is true where `run` takes the
+    views of the call instead of the call: its answer is made of them and of nothing else.
     """
 
     name: str
@@ -82,6 +94,7 @@ class Tool:
     makes_job: bool
     escalates: Mapping[str, Permission] = field(default_factory=dict)
     row: type[BaseModel] | None = None
+    of_views: bool = False
 
     def parse(self, raw: Mapping[str, Any]) -> Arguments:
         """Return the arguments, validated; raise `InvalidArgument` that names each wrong one.
@@ -109,6 +122,14 @@ class Tool:
         for parameter, permission in self.escalates.items() if arguments is not None else ():
             if getattr(arguments, parameter):
                 caller.require(permission, f"{self.name} with {parameter}")
+
+    @cached_property
+    def own_arguments(self) -> tuple[str, ...]:
+        """Names of the tool's own parameters, without those that its kind of answer brings."""
+        shared = {
+            name for base in (Order, Listing, Read) if issubclass(self.arguments, base) for name in base.model_fields
+        }
+        return tuple(name for name in self.arguments.model_fields if name not in shared)
 
     @cached_property
     def input_schema(self) -> dict[str, Any]:
@@ -175,10 +196,11 @@ def tool(
 ) -> Callable[[Callable[..., Awaitable[Any]]], Tool]:
     """Declare an async function as a tool.
 
-    Its first parameter is the call; its keyword parameters are the input schema, its docstring the
-    description, its return annotation (`Page[…]`, `Reading[…]`, `Ordered` or a model) the output schema.
-    What makes a job also takes the parameters of `Order`, which the call carries, and what answers a page those
-    of `Listing`. `escalates` names parameters that need a further permission when they are true.
+    Its first parameter is the call, or `views`, those of the call, where it needs nothing else; its keyword
+    parameters are the input schema, its docstring the description, its return annotation (`Page[…]`, `Reading[…]`,
+    `Ordered` or a model) the output schema. What makes a job also takes the parameters of `Order`, which the call
+    carries, what answers a page those of `Listing`, and what answers a reading those of `Read`. `escalates` names
+    parameters that need a further permission when they are true.
     """
 
     def declare(function: Callable[..., Awaitable[Any]]) -> Tool:
@@ -196,6 +218,7 @@ def tool(
             makes_job=returned == Ordered,
             escalates=escalates or {},
             row=_row(returned),
+            of_views=next(iter(inspect.signature(function).parameters)) == "views",
         )
 
     return declare
@@ -213,7 +236,9 @@ def _base(returned: Any) -> type[Arguments]:
     """Return what the arguments of a tool extend, as its kind of answer wants it."""
     if returned == Ordered:
         return Order
-    return Arguments if _row(returned) is None else Listing
+    if _row(returned) is not None:
+        return Listing
+    return Read if _reading(returned) else Arguments
 
 
 def _row(returned: Any) -> type[BaseModel] | None:
@@ -228,9 +253,11 @@ def _shown(returned: Any) -> Any:
     """Map what a tool returns to what its caller sees: a job's view, a reading's value."""
     if returned == Ordered:
         return JobView
-    if isinstance(returned, type) and issubclass(returned, Reading):
-        return returned.model_fields["value"].annotation
-    return get_args(returned)[0] if get_origin(returned) is Reading else returned
+    return returned.model_fields["value"].annotation if _reading(returned) else returned
+
+
+def _reading(returned: Any) -> bool:
+    return isinstance(returned, type) and issubclass(returned, Reading)
 
 
 def _sentence(exc: ValidationError) -> str:

@@ -109,6 +109,7 @@ class Metrics:
         )
         ProcessCollector(namespace=PREFIX, registry=registry)
         self._callers: dict[str, str] = {}
+        self._reads: dict[tuple[str, str], Counter] = {}
 
     @contextmanager
     def timed_call(self, tool: str, face: str, caller: Caller) -> Iterator[Outcome]:
@@ -149,6 +150,13 @@ class Metrics:
         if caller not in self._callers and len(self._callers) < MOST_CALLERS:
             self._callers[caller] = caller
         return self._callers.get(caller, OTHER)
+
+    def read(self, view: str, source: str) -> None:
+        """Count one read of a view."""
+        counter = self._reads.get((view, source))
+        if counter is None:
+            counter = self._reads[view, source] = self.reads.labels(view, source)
+        counter.inc()
 
     def sent(self, endpoint: str, outcome: str, seconds: float) -> None:
         """Count one request to VergeOS."""

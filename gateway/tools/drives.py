@@ -18,7 +18,7 @@ from gateway.core.tool import Effect, tool
 from gateway.core.wishes import AddDrive, ResizeDrive
 from gateway.tools.listing import page
 from gateway.tools.parameters import VmRef
-from gateway.tools.submitting import resolve, submit, vm_target
+from gateway.tools.submitting import submit, vm_target
 from gateway.tools.vm_parts import (
     AllowTight,
     Description,
@@ -30,6 +30,8 @@ from gateway.tools.vm_parts import (
     tiers_to_check,
 )
 from gateway.vergeos.drives import look_drive
+from gateway.views.inventory import resolve_vm
+from gateway.views.reads import Reads
 from gateway.views.vm_parts import drives_view, guest_view, nics_view
 
 MOST_GB = 1_048_576  # 1 PiB: more is a slip
@@ -39,23 +41,23 @@ Named = Annotated[str, Field(min_length=1, max_length=NAME_LIMIT)]
 
 
 @tool("GET /vms/{id}/drives", permission=Permission.READ, effect=Effect.READ)
-async def get_vm_drives(call: Call, *, id: VmRef) -> Page[DriveRow]:
+async def get_vm_drives(views: Reads, *, id: VmRef) -> Page[DriveRow]:
     """List a VM's drives in boot order: size, use, interface, storage tier, state; with the ids for resize_drive."""
-    row = await resolve(call, id)
-    view = await call.services.views.rows(drives_view(row.id, machine_of(row)))
+    row = await resolve_vm(views, id)
+    view = await views.rows(drives_view(row.id, machine_of(row)))
     return page(view.rows, view, limit=max(len(view.rows), 1), offset=0)
 
 
 @tool("GET /vms/{id}/nics", permission=Permission.READ, effect=Effect.READ)
 async def get_vm_nics(
-    call: Call,
+    views: Reads,
     *,
     id: VmRef,
     guest_addresses: Annotated[bool, Field(description="ask the guest's agent as well")] = True,
 ) -> Page[NicRow]:
     """List a VM's network interfaces: MAC, network, link, traffic, and the addresses its guest tells."""
-    row = await resolve(call, id)
-    views, machine = call.services.views, machine_of(row)
+    row = await resolve_vm(views, id)
+    machine = machine_of(row)
     nics = views.rows(nics_view(row.id, machine))
     if not guest_addresses or row.running is False:
         view = await nics

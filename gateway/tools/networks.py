@@ -17,11 +17,12 @@ from gateway.tools.parameters import Limit, NamePart, NetworkRef, Offset
 from gateway.tools.submitting import submit
 from gateway.views.inventory import resolve
 from gateway.views.networks import NETWORK_KIND, NETWORKS, network_view
+from gateway.views.reads import Reads
 
 
 @tool("GET /networks", permission=Permission.READ, effect=Effect.READ)
 async def list_networks(
-    call: Call,
+    views: Reads,
     *,
     type: Annotated[str | None, Field(max_length=32, description="e.g. internal, external, core, dmz")] = None,
     name: NamePart = None,
@@ -30,7 +31,7 @@ async def list_networks(
     offset: Offset = 0,
 ) -> Page[NetworkRow]:
     """List virtual networks with state, address range and pending rules."""
-    view = await call.services.views.rows(NETWORKS)
+    view = await views.rows(NETWORKS)
     rows = [
         row
         for row in view.rows
@@ -40,10 +41,10 @@ async def list_networks(
 
 
 @tool("GET /networks/{id}", permission=Permission.READ, effect=Effect.READ)
-async def get_network(call: Call, *, id: NetworkRef) -> Reading[Network]:
+async def get_network(views: Reads, *, id: NetworkRef) -> Reading[Network]:
     """Show one network: state, addressing, DHCP, pending changes, traffic."""
-    row = await resolve(call.services.views, call.services.vergeos, NETWORK_KIND, id)
-    return await call.services.views.one(network_view(row.id))
+    row = await resolve(views, NETWORK_KIND, id)
+    return await views.one(network_view(row.id))
 
 
 @tool(
@@ -66,7 +67,7 @@ async def network_action(
 
     Off and reset cut off the VMs on it.
     """
-    row = await resolve(call.services.views, call.services.vergeos, NETWORK_KIND, id)
+    row = await resolve(call.views, NETWORK_KIND, id)
     if is_guarded(row.type) and not allow_core:
         kind = f"a {row.type} network" if row.type else "a network of unknown type"
         raise CoreNetwork(f"{row.name} is {kind}: the whole system may hang on it; nothing was done")

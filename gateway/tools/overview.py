@@ -23,6 +23,7 @@ from gateway.views.cluster import COUNTS, NODES, tier_fill
 from gateway.views.inventory import resolve as resolve_kind
 from gateway.views.journal import ALARMS, active_alarms, log_view
 from gateway.views.networks import NETWORKS
+from gateway.views.reads import Reads
 from gateway.views.tenants import TENANTS, WHOLE_TENANT_KIND, tenant_view
 from gateway.views.vm_parts import drives_view, nics_view, snapshots_view
 
@@ -33,13 +34,12 @@ GRAVE = ("critical", "error", "warning")
 
 @tool("GET /find", permission=Permission.READ, effect=Effect.READ)
 async def find(
-    call: Call,
+    views: Reads,
     *,
     name: Annotated[str, Field(min_length=1, max_length=128, description="part of a name, any case")],
     limit: Annotated[int, Field(ge=1, le=100)] = 20,
 ) -> Page[Hit]:
     """Find VMs, networks, tenants and nodes by part of a name; answers their ids. Use it when a name is not exact."""
-    views = call.services.views
     vms, networks, tenants, nodes = await asyncio.gather(
         views.vms(), views.rows(NETWORKS), views.rows(TENANTS), views.rows(NODES)
     )
@@ -56,7 +56,7 @@ async def find(
 @tool("GET /overview", permission=Permission.READ, effect=Effect.READ)
 async def get_overview(call: Call) -> Reading[Overview]:
     """Show the whole system on one screen: counts, alarms, storage, nodes in trouble, open jobs, who you are."""
-    services, views = call.services, call.services.views
+    services, views = call.services, call.views
     vms, networks, tenants, nodes, alarms, counts = await asyncio.gather(
         views.vms(),
         views.rows(NETWORKS),
@@ -93,7 +93,7 @@ async def get_overview(call: Call) -> Reading[Overview]:
 @tool("GET /vms/{id}/diagnosis", permission=Permission.READ, effect=Effect.READ)
 async def diagnose_vm(call: Call, *, id: VmRef) -> Reading[Diagnosis]:
     """Find out what is wrong with a VM: state, host, drives, NICs, snapshots, alarms, log; the worst first."""
-    views = call.services.views
+    views = call.views
     row = await resolve(call, id)
     reading = await views.vm(row.id)
     vm = reading.value
@@ -118,7 +118,7 @@ async def diagnose_vm(call: Call, *, id: VmRef) -> Reading[Diagnosis]:
 
 
 async def _wrong_drives(call: Call, drives: Sequence[DriveRow]) -> list[str]:
-    fill, tight = await tier_fill(call.services.views), call.services.settings.storage_tight_percent
+    fill, tight = await tier_fill(call.views), call.services.settings.storage_tight_percent
     told = [f"drive {drive.name} is {drive.status}" for drive in drives if drive.status in {"error", "offline"}]
     for drive in drives:
         used = fill.get(drive.tier, 0.0) if drive.tier is not None else 0.0
@@ -130,8 +130,8 @@ async def _wrong_drives(call: Call, drives: Sequence[DriveRow]) -> list[str]:
 @tool("GET /tenants/{id}/diagnosis", permission=Permission.READ, effect=Effect.READ)
 async def diagnose_tenant(call: Call, *, id: TenantRef) -> Reading[Diagnosis]:
     """Find out what is wrong with a tenant: state, nodes, storage, alarms, log; the worst first."""
-    views, tight = call.services.views, call.services.settings.storage_tight_percent
-    row = await resolve_kind(views, call.services.vergeos, WHOLE_TENANT_KIND, id)
+    views, tight = call.views, call.services.settings.storage_tight_percent
+    row = await resolve_kind(views, WHOLE_TENANT_KIND, id)
     reading = await views.one(tenant_view(row.id))
     tenant = reading.value
     wrong = _shown({f"status is {tenant.status}": tenant.running is not True})
@@ -154,7 +154,7 @@ async def _diagnosis(
     alarm_owners: set[int],
 ) -> Diagnosis:
     """Join what is known of an object with its alarms, its lines of the log and its jobs."""
-    views, owner = call.services.views, {"vm": "vm", "tenant": "tenant_node"}[kind]
+    views, owner = call.views, {"vm": "vm", "tenant": "tenant_node"}[kind]
     about = LogQuery(LOG_LINES, object_type=kind, object=state["name"])
     alarms, log = await asyncio.gather(views.rows(ALARMS), views.rows(log_view(about)))
     own = [alarm for alarm in active_alarms(alarms) if alarm.object_type == owner and alarm.object_id in alarm_owners]
@@ -181,7 +181,7 @@ async def history(
     """Show what happened to a VM, newest first: our jobs and VergeOS' own log lines in one time line, marked whose."""
     row = await resolve(call, vm)
     jobs, _ = await call.services.jobs.newest(limit=limit, offset=0, keep=lambda job: job.target.ref == f"vm:{row.id}")
-    log = await call.services.views.rows(log_view(LogQuery(limit, object_type="vm", object=row.name)))
+    log = await call.views.rows(log_view(LogQuery(limit, object_type="vm", object=row.name)))
     moments = [
         Moment(
             at=round(job.created_at, 3),

@@ -118,7 +118,7 @@ async def restore_vm_snapshot(
 
 async def _snapshots(call: Call, vm_ref: int | str | None) -> tuple[Rows[StoredSnapshot], Mapping[MachineKey, VmRow]]:
     """Return the snapshots of one VM or of all, and the VMs of their machines."""
-    views = call.services.views
+    views = call.views
     if vm_ref is not None:
         row = await resolve(call, vm_ref)
         machine = machine_of(row)
@@ -142,7 +142,7 @@ def _with_vm(row: StoredSnapshot, vm: VmRow | None) -> SnapshotRow:
 async def _tiers(call: Call, target: Target) -> Collection[int]:
     """Return the storage tiers that a VM's disks are on."""
     machine = MachineKey(target.machine_key or 0)
-    view = await call.services.views.rows(drives_view(VmKey(target.key), machine))
+    view = await call.views.rows(drives_view(VmKey(target.key), machine))
     return {row.tier for row in view.rows if row.tier is not None and row.media not in SIZELESS_MEDIA}
 
 

@@ -15,7 +15,7 @@ from gateway.views.inventory import resolve_vm
 
 async def resolve(call: Call, ref: int | str) -> VmRow:
     """Return the VM that `ref` names. Raises UnknownObject, AmbiguousName, UpstreamError."""
-    return await resolve_vm(call.services.views, call.services.vergeos, ref)
+    return await resolve_vm(call.views, ref)
 
 
 async def vm_target(call: Call, ref: int | str) -> Target:
@@ -56,6 +56,6 @@ async def _plan(call: Call, target: Target, wish: AnyWish) -> Plan:
     names: tuple[str, ...] = ()
     if isinstance(wish, NetworkAction) and wish.action in {"poweroff", "reset"}:
         machines = await machines_on(services.vergeos, NetworkKey(target.key))
-        listed = (await services.views.vms()).rows
+        listed = (await call.views.vms()).rows
         names = tuple(row.name for row in listed if row.running and row.machine_id in machines)
     return plan(wish, target, look, await services.jobs.open_on(target.ref), names=names)

@@ -43,7 +43,7 @@ def machine_of(row: VmRow) -> MachineKey:
 
 async def owner_target(call: Call, machine_key: int) -> Target | None:
     """Return the VM of a machine as the target of a job, None for any other machine. Raises an UpstreamError."""
-    row = await owner_of(call.services.views, call.services.vergeos, MachineKey(machine_key))
+    row = await owner_of(call.views, call.services.vergeos, MachineKey(machine_key))
     return None if row is None else Target(key=row.id, machine_key=machine_key, name=row.name, uuid=row.uuid)
 
 
@@ -53,7 +53,7 @@ async def require_room(call: Call, tiers: Collection[int]) -> None:
     Tiers whose fill VergeOS does not tell count as free.
     """
     limit = call.services.settings.storage_tight_percent
-    fill = await tier_fill(call.services.views) if tiers else {}
+    fill = await tier_fill(call.views) if tiers else {}
     tight = {tier: fill[tier] for tier in sorted(tiers) if fill.get(tier, 0.0) >= limit}
     if tight:
         told = ", ".join(f"tier {tier} is {percent:.0f} % full" for tier, percent in tight.items())
@@ -65,7 +65,7 @@ async def tiers_to_check(call: Call, tier: int | None) -> Collection[int]:
 
     Where VergeOS chooses the tier, it is in the way only if all are tight: then the least filled stands for them.
     """
-    fill = await tier_fill(call.services.views)
+    fill = await tier_fill(call.views)
     if tier is None:
         return [min(fill, key=lambda known: fill[known])] if fill else []
     if fill and tier not in fill:

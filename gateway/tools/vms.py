@@ -15,7 +15,9 @@ from gateway.core.vm import RAM_STEP_MB, Vm, VmRow, VmStatus, round_up_ram_mb
 from gateway.core.wishes import ForceOff, PowerOff, PowerOn, Reset, Resize
 from gateway.tools.listing import holds, page
 from gateway.tools.parameters import Force, Grace, Limit, NamePart, Offset, VmRef
-from gateway.tools.submitting import resolve, submit, vm_target
+from gateway.tools.submitting import submit, vm_target
+from gateway.views.inventory import resolve_vm
+from gateway.views.reads import Reads
 from gateway.views.tags import tagged
 
 MOST_CORES = 1024
@@ -24,7 +26,7 @@ LEAST_RAM_MB, MOST_RAM_MB = 256, 1_048_576
 
 @tool("GET /vms", permission=Permission.READ, effect=Effect.READ)
 async def list_vms(
-    call: Call,
+    views: Reads,
     *,
     running: Annotated[bool | None, Field(description="only running (true) or stopped (false) VMs")] = None,
     name: NamePart = None,
@@ -34,8 +36,8 @@ async def list_vms(
     offset: Offset = 0,
 ) -> Page[VmRow]:
     """List VMs by name, with state, size and node. Start here to find a VM's id."""
-    view = await call.services.views.vms()
-    carriers = None if tag is None else await tagged(call.services.views, tag)
+    view = await views.vms()
+    carriers = None if tag is None else await tagged(views, tag)
     rows = [
         row
         for row in view.rows
@@ -48,17 +50,17 @@ async def list_vms(
 
 
 @tool("GET /vms/{id}", permission=Permission.READ, effect=Effect.READ)
-async def get_vm(call: Call, *, id: VmRef) -> Reading[Vm]:
+async def get_vm(views: Reads, *, id: VmRef) -> Reading[Vm]:
     """Show one VM: state, configuration and present use."""
-    row = await resolve(call, id)
-    return await call.services.views.vm(row.id)
+    row = await resolve_vm(views, id)
+    return await views.vm(row.id)
 
 
 @tool("GET /vms/{id}/status", permission=Permission.READ, effect=Effect.READ)
-async def get_vm_status(call: Call, *, id: VmRef) -> Reading[VmStatus]:
+async def get_vm_status(views: Reads, *, id: VmRef) -> Reading[VmStatus]:
     """Show whether a VM runs, where, since when, and whether a change awaits a restart."""
-    row = await resolve(call, id)
-    return await call.services.views.vm_status(row.id)
+    row = await resolve_vm(views, id)
+    return await views.vm_status(row.id)
 
 
 @tool("POST /vms/{id}/poweron", permission=Permission.OPERATE, effect=Effect.CHANGE)

@@ -6,7 +6,7 @@ from gateway.vergeos import clusters, nodes, storage
 from gateway.vergeos.client import VergeClient
 from gateway.views.declared import LIST_SECONDS, SINGLE_SECONDS, View
 from gateway.views.inventory import Kind
-from gateway.views.views import Views
+from gateway.views.reads import Reads
 
 PLATFORM_SECONDS = 60.0  # nodes, clusters and tiers change slowly
 
@@ -66,7 +66,7 @@ def node_view(node_key: NodeKey) -> View[Node]:
 NODE_KIND: Kind[NodeRow] = Kind("node", NODES, node_view, nodes.find_nodes)
 
 
-async def tier_fill(views: Views) -> dict[int, float]:
+async def tier_fill(views: Reads) -> dict[int, float]:
     """Return how full each storage tier is, in percent by its number; without those of which VergeOS tells nothing.
 
     No request where the tiers are known, else two. Raises an UpstreamError.

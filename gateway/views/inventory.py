@@ -13,8 +13,8 @@ from gateway.core.vm import VmRow
 from gateway.vergeos.client import VergeClient
 from gateway.vergeos.vms import find_vms
 from gateway.views.declared import VMS, T, View, vm_view
-from gateway.views.reader import STALE_SECONDS, cannot_be_asked
-from gateway.views.views import Views
+from gateway.views.reader import cannot_be_asked
+from gateway.views.reads import ANY_AGE, Reads
 
 NAME_PREFIX = "name:"
 KEY_DIGITS = 18  # every number of so many digits fits into the 64 bits of a key
@@ -59,20 +59,20 @@ def matches(ref: int | str, key: int, name: str) -> bool:
     return parse_ref(ref) in (key, name)
 
 
-async def resolve_vm(views: Views, vergeos: VergeClient, ref: int | str) -> VmRow:
+async def resolve_vm(views: Reads, ref: int | str) -> VmRow:
     """Return the VM that `ref` means, as `resolve` does; a snapshot is never meant."""
-    return await resolve(views, vergeos, VM_KIND, ref)
+    return await resolve(views, VM_KIND, ref)
 
 
-async def resolve(views: Views, vergeos: VergeClient, kind: Kind[T], ref: int | str) -> T:
+async def resolve(views: Reads, kind: Kind[T], ref: int | str) -> T:
     """Return the object that `ref` means, as `parse_ref` reads it.
 
     No request where a fresh list is known and has it, else one (or as many as the kind's single view asks).
-    While VergeOS cannot be asked, a list of the last ten minutes decides. Raises UnknownObject with the nearest
-    names, AmbiguousName with the ids of that name, and an UpstreamError.
+    While VergeOS cannot be asked, an older list decides, as old as stale answers may be. Raises UnknownObject with
+    the nearest names, AmbiguousName with the ids of that name, and an UpstreamError.
     """
     meant = parse_ref(ref)
-    found = await (_named(views, vergeos, kind, meant) if isinstance(meant, str) else _keyed(views, kind, meant))
+    found = await (_named(views, kind, meant) if isinstance(meant, str) else _keyed(views, kind, meant))
     if not found:
         raise await _unknown(views, kind, meant)
     if len(found) > 1:
@@ -82,39 +82,50 @@ async def resolve(views: Views, vergeos: VergeClient, kind: Kind[T], ref: int | 
     return found[0]
 
 
-async def _keyed(views: Views, kind: Kind[T], key: int) -> Sequence[T]:
+async def _keyed(views: Reads, kind: Kind[T], key: int) -> Sequence[T]:
     if not 0 <= key < 10**KEY_DIGITS:
         return ()
-    known = await views.known_row(kind.listing, key)
+    single: View[Any] = kind.single(key)
+    known = _in_memory(views, kind, single, key) or await views.known_row(kind.listing, key)
     if known is not None:
         return (known,)
     try:
-        row: T = (await views.one(kind.single(key))).value
+        row: T = (await views.one(single, max_age=ANY_AGE)).value
     except VergeOSNotFound:
         return ()
     except UpstreamError as error:
-        older = await views.known_row(kind.listing, key, max_age=STALE_SECONDS)
+        older = await views.known_row(kind.listing, key, max_age=ANY_AGE)
         if older is None or not cannot_be_asked(error):
             raise
         return (older,)
     return () if kind.hidden(row) else (row,)
 
 
-async def _named(views: Views, vergeos: VergeClient, kind: Kind[T], name: str) -> Sequence[T]:
+def _in_memory(views: Reads, kind: Kind[T], single: View[Any], key: int) -> T | None:
+    """Return the object from the list or the single view of this process' memory, as a read of one mostly can."""
+    listed = views.at_hand(kind.listing)
+    if listed is not None and key in listed.by_key:
+        return listed.by_key[key]
+    alone = views.at_hand(single)
+    row = None if alone is None else alone.by_key.get(key)
+    return None if row is None or kind.hidden(row) else row
+
+
+async def _named(views: Reads, kind: Kind[T], name: str) -> Sequence[T]:
     """Return the objects of a name as it is shown, or exactly as VergeOS has it where the list knows none."""
     known = await views.known(kind.listing)
     if known is not None and name in known.by_name:
         return known.by_name[name]
     try:
-        return await kind.find(vergeos, name)
+        return await views.named(kind.listing, kind.find, name)
     except UpstreamError as error:
-        older = await views.known(kind.listing, max_age=STALE_SECONDS)
+        older = await views.known(kind.listing, max_age=ANY_AGE)
         if older is None or name not in older.by_name or not cannot_be_asked(error):
             raise
         return older.by_name[name]
 
 
-async def _unknown(views: Views, kind: Kind[T], meant: int | str) -> UnknownObject:
+async def _unknown(views: Reads, kind: Kind[T], meant: int | str) -> UnknownObject:
     """Return the error for an object that is not there, with what may have been meant."""
     what = f"there is no {kind.what} {'named' if isinstance(meant, str) else 'with the id'} {_quoted(meant)}"
     near: Sequence[T] = ()

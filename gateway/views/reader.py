@@ -1,31 +1,35 @@
 """Reading one view: from this process' memory, else from Redis, else from VergeOS, in one flight for all who wait."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from gateway.core.answer import Source
-from gateway.core.errors import StoreError, UpstreamError, VergeOSBusy, VergeOSUnauthorized
+from gateway.core.errors import StoreError, UpstreamError, VergeOSBusy, VergeOSCertificate, VergeOSUnauthorized
 from gateway.core.pace import UNHURRIED, Pace
 from gateway.store.rows import Head, Stored, ViewStore
 from gateway.vergeos import spending
 from gateway.vergeos.client import VergeClient
 from gateway.views.declared import View
+from gateway.views.outage import Outage
 from gateway.views.rows import Rows
 
 T = TypeVar("T", bound=BaseModel)
 Item = TypeVar("Item")
 Turned = TypeVar("Turned")
 
-STALE_SECONDS = 600.0  # older rows are not shown even while VergeOS cannot be asked
+STALE_SECONDS = 600.0  # older rows are not shown even while VergeOS cannot be asked, unless a setting says otherwise
 CLAIM_SECONDS = 10.0  # one process refills for all this long; then another tries
 PAUSE_SECONDS = 0.02  # between looks at whether the process that refills has done it
 REFILLS = 5  # refused one after the other: something is wrong, and the reader is told to come back
 ROWS_A_SLICE = 200  # turned into JSON or back without letting others run: 2 to 3 ms
+HOT_READS_A_SECOND = 3.0  # a view read as often as this is refilled before its life is over
+LEAST_LEAD_SECONDS, MOST_LEAD = 0.25, 0.2  # how long before; the most is a part of its life
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class Surroundings:
 
     `clock` measures ages and never goes back; `wall` is Unix time, used only while Redis' time is not to be
     had. `owner` names this process where processes agree on who refills. `pace` makes lifetimes follow the budget.
+    `outage` is shared by all readers.
     """
 
     vergeos: VergeClient
@@ -42,11 +47,13 @@ class Surroundings:
     clock: Callable[[], float]
     wall: Callable[[], float]
     pace: Pace = UNHURRIED
+    stale_seconds: float = STALE_SECONDS
+    outage: Outage = field(default_factory=Outage)
 
 
 def cannot_be_asked(error: UpstreamError) -> bool:
     """Tell whether VergeOS is out of reach, rather than having answered that it will not."""
-    return error.retryable or isinstance(error, VergeOSUnauthorized)
+    return error.retryable or isinstance(error, VergeOSUnauthorized | VergeOSCertificate)
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,8 @@ class _Memo(Generic[T]):
     parsed: Mapping[bytes, T]
     asked_at: float
     outdated: bool = False  # changed since, by whichever process
+    reads: int = 0  # since it was remembered
+    renewing: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,6 +111,12 @@ class Reader(Generic[T]):
         self._memo: _Memo[T] | None = None
         self._flight: _Flight[T] | None = None
         self._least_generation = 0  # what is older has been changed since
+        self._refill_seconds = 0.0  # that the last flight took
+
+    @property
+    def _lifetime(self) -> float:
+        """How many seconds its rows may be served."""
+        return self._around.pace.lifetime(self._view.lifetime_seconds)
 
     @property
     def idle(self) -> bool:
@@ -112,15 +127,18 @@ class Reader(Generic[T]):
         """Return rows that VergeOS was asked for at most `max_age` seconds ago, nor longer than the view's lifetime.
 
         With 0 they were asked for after this call. `source` is LIVE where VergeOS was asked meanwhile, STALE
-        where it cannot be asked: up to 10 minutes old then, else the UpstreamError. A Redis that is away is
-        done without.
+        where it cannot be asked: up to the bound of stale rows old then, else the UpstreamError. A Redis that is
+        away is done without.
         """
-        lifetime = self._around.pace.lifetime(self._view.lifetime_seconds)
-        not_before = self._around.clock() - (lifetime if max_age is None else min(max(max_age, 0.0), lifetime))
+        not_before = self._around.clock() - self._age(max_age)
         while True:
-            memo = self._remembered(not_before)
-            if memo is not None:
-                return memo.rows
+            rows = self._from_memory(not_before)
+            if rows is not None:
+                return rows
+            why = "" if max_age is None else self._around.pace.older_because()
+            if why:
+                rows = await self.read()
+                return rows if rows.source is Source.LIVE else rows.told_as(rows.source, why)
             flight = self._flight
             if flight is None or flight.task.done():
                 flight = self._flight = self._take_off(not_before)
@@ -128,9 +146,13 @@ class Reader(Generic[T]):
             if flight.serves(not_before):
                 return flight.task.result()
 
-    async def known(self, seconds: float) -> Rows[T] | None:
-        """Return rows of at most this age from memory or Redis; never asks VergeOS."""
-        not_before = self._around.clock() - seconds
+    def at_hand(self, max_age: float | None = None) -> Rows[T] | None:
+        """Return rows of at most this age, nor older than the view's lifetime, from memory; asks nobody."""
+        return self._from_memory(self._around.clock() - self._age(max_age))
+
+    async def known(self, max_age: float | None = None) -> Rows[T] | None:
+        """Return rows of at most this age (None: the view's lifetime) from memory or Redis; never asks VergeOS."""
+        not_before = self._around.clock() - self._known_age(max_age)
         memo = self._remembered(not_before)
         if memo is not None:
             return memo.rows
@@ -140,9 +162,9 @@ class Reader(Generic[T]):
             memo = self._left(not_before)
             return None if memo is None else memo.rows
 
-    async def known_row(self, key: int | str, seconds: float) -> T | None:
+    async def known_row(self, key: int | str, max_age: float | None = None) -> T | None:
         """Return one row of at most this age from memory or Redis, without reading the others."""
-        not_before = self._around.clock() - seconds
+        not_before = self._around.clock() - self._known_age(max_age)
         memo = self._remembered(not_before)
         if memo is not None:
             return memo.rows.by_key.get(key)
@@ -171,6 +193,31 @@ class Reader(Generic[T]):
             self._flight.task.cancel()
             await asyncio.wait((self._flight.task,))
 
+    def _age(self, wanted: float | None) -> float:
+        """Return how old rows may be for somebody who wants them at most this old."""
+        return self._lifetime if wanted is None else min(max(wanted, 0.0), self._lifetime)
+
+    def _known_age(self, wanted: float | None) -> float:
+        """Return how old rows may be that somebody wants without asking VergeOS."""
+        return self._lifetime if wanted is None else min(wanted, self._around.stale_seconds)
+
+    def _from_memory(self, not_before: float) -> Rows[T] | None:
+        """Return what is remembered and count it as read; a view read often is refilled before its life is over."""
+        memo = self._remembered(not_before)
+        if memo is None:
+            return None
+        memo.reads += 1
+        if memo.reads >= HOT_READS_A_SECOND * self._lifetime and not memo.renewing and self.idle:
+            self._renew_in_time(memo)
+        return memo.rows
+
+    def _renew_in_time(self, memo: _Memo[T]) -> None:
+        """Begin the refill of a view whose life is nearly over; nobody waits for it."""
+        lead = min(max(2 * self._refill_seconds, LEAST_LEAD_SECONDS), MOST_LEAD * self._lifetime)
+        if self._around.clock() - memo.asked_at > self._lifetime - lead:
+            memo.renewing = True
+            self._flight = self._take_off(math.nextafter(memo.asked_at, math.inf))
+
     def _remembered(self, not_before: float) -> _Memo[T] | None:
         memo = self._memo
         return None if memo is None or memo.outdated or memo.asked_at < not_before else memo
@@ -188,13 +235,23 @@ class Reader(Generic[T]):
 
     async def _land(self, not_before: float) -> Rows[T]:
         """Fly once; where VergeOS cannot be asked, fall back on rows that were not thrown away yet."""
+        around, begun_at = self._around, self._around.clock()
         try:
-            return await self._fly(not_before)
+            rows = await self._fly(not_before)
         except UpstreamError as error:
-            latest = await self.known(STALE_SECONDS) if cannot_be_asked(error) else None
-            if latest is None:
+            if not cannot_be_asked(error):
+                around.outage.over()
                 raise
-            return latest.told_as(Source.STALE)
+            around.outage.seen(error, around.wall())
+            latest = await self.known(math.inf)
+            if latest is None:
+                raise around.outage.told(error, f"nothing younger than {around.stale_seconds:g} s is known") from None
+            fresh = self._remembered(around.clock() - self._lifetime) is not None
+            return latest.told_as(Source.CACHE if fresh else Source.STALE, error.detail)
+        if rows.source is Source.LIVE:
+            around.outage.over()
+            self._refill_seconds = around.clock() - begun_at
+        return rows
 
     async def _fly(self, not_before: float) -> Rows[T]:
         try:

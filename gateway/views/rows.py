@@ -1,7 +1,7 @@
 """What a view answers: its rows, found by key and by name, and how fresh they are."""
 
 import dataclasses
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Self, TypeVar
 
@@ -18,8 +18,9 @@ class Rows(Generic[T]):
     """A view's rows of one generation; the same object for every caller until they change or grow old.
 
     `as_of` is in Unix seconds of Redis' clock. `by_name` holds every row of a (shown) name. `rendered` is for
-    those who turn rows into bytes: keep there what is the same for all callers, or put into the key what
-    differs, such as what the caller may see; it goes with the rows.
+    what is made of the rows: keep there what is the same for all who see these rows, or put into the key what
+    differs; it goes with the rows. `answers` are those of whole calls (see `kept`). `older_because` says why
+    the rows are older than somebody wanted them; empty where they are not.
     """
 
     rows: tuple[T, ...]
@@ -28,7 +29,9 @@ class Rows(Generic[T]):
     source: Source
     by_key: Mapping[int | str, T]
     by_name: Mapping[str, tuple[T, ...]]
+    older_because: str = ""
     rendered: dict[Hashable, Any] = field(default_factory=dict, compare=False)
+    answers: dict[Hashable, Any] = field(default_factory=dict, compare=False)
 
     @classmethod
     def of(cls, view: View[T], rows: Iterable[T], *, generation: int, as_of: float) -> Self:
@@ -41,6 +44,21 @@ class Rows(Generic[T]):
         by_key = {view.key(row): row for row in ordered}
         return cls(ordered, generation, as_of, Source.CACHE, by_key, by_name)
 
-    def told_as(self, source: Source) -> Self:
+    def told_as(self, source: Source, older_because: str = "") -> Self:
         """Return the same rows from another source; they render anew, since an answer may tell its source."""
-        return dataclasses.replace(self, source=source, rendered={})
+        return dataclasses.replace(self, source=source, older_because=older_because, rendered={}, answers={})
+
+    def only(self, sight: Hashable, keep: Callable[[T], bool]) -> Self:
+        """Return the rows that `keep` holds, made once for each `sight`; what is made of them is that sight's alone."""
+        known: Self | None = self.rendered.get(("only", sight))
+        if known is None:
+            by_name = {name: tuple(row for row in rows if keep(row)) for name, rows in self.by_name.items()}
+            known = self.rendered[("only", sight)] = dataclasses.replace(
+                self,
+                rows=tuple(row for row in self.rows if keep(row)),
+                by_key={key: row for key, row in self.by_key.items() if keep(row)},
+                by_name={name: rows for name, rows in by_name.items() if rows},
+                rendered={},
+                answers={},
+            )
+        return known

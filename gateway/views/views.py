@@ -2,29 +2,32 @@
 
 import time
 import uuid
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from gateway.core.answer import Reading
+from gateway.core.answer import Source
 from gateway.core.ids import VmKey
 from gateway.core.pace import UNHURRIED, Pace
-from gateway.core.vm import Vm, VmLook, VmRow, VmStatus
+from gateway.core.vm import VmLook
 from gateway.store.rows import ViewStore
 from gateway.telemetry.metrics import Metrics
 from gateway.vergeos.client import VergeClient
 from gateway.views.declared import VMS, T, View, seen_in_look, vm_status_view, vm_view
-from gateway.views.reader import Reader, Surroundings
+from gateway.views.kept import Kept
+from gateway.views.lookups import Lookups
+from gateway.views.reader import STALE_SECONDS, Reader, Surroundings
+from gateway.views.reads import Find, Reads
 from gateway.views.rows import Rows
 
 SINGLE_VIEWS: tuple[Callable[[VmKey], View[Any]], ...] = (vm_view, vm_status_view)
 READERS_KEPT = 2_000  # some KB each; a view that was let go is read from Redis again
 
 
-class Views:
+class Views(Reads):
     """Cached reads of VergeOS, the same for all processes of a site (VergeOS API notes 2.8 say why they are cached).
 
-    Every read takes `max_age` in seconds, 0 = asked for after the call, and raises an UpstreamError where VergeOS
-    cannot be asked and no rows of the last ten minutes are left. `clock` measures ages, `wall` is Unix time.
+    `stale_seconds` is how old rows may be while VergeOS cannot be asked. `clock` measures ages, `wall` is Unix time.
+    `kept` are whole answers made of views.
     """
 
     def __init__(
@@ -33,37 +36,35 @@ class Views:
         store: ViewStore,
         metrics: Metrics,
         *,
+        stale_seconds: float = STALE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         pace: Pace = UNHURRIED,
     ) -> None:
+        self._vergeos = vergeos
         self._store = store
         self._metrics = metrics
-        self._around = Surroundings(vergeos, store, uuid.uuid4().hex, clock, wall, pace)
+        self._around = Surroundings(vergeos, store, uuid.uuid4().hex, clock, wall, pace, stale_seconds)
         self._vms = Reader(VMS, self._around)
         self._readers: dict[str, Reader[Any]] = {}
-
-    async def vms(self, *, max_age: float | None = None) -> Rows[VmRow]:
-        """Return every VM, by name; at most 30 s old. A hit asks neither VergeOS nor Redis."""
-        rows = await self._vms.read(max_age)
-        self._count(VMS, rows)
-        return rows
-
-    async def vm(self, vm_key: VmKey, *, max_age: float | None = None) -> Reading[Vm]:
-        """Return one VM; at most 5 s old. Raises VergeOSNotFound."""
-        return await self.one(vm_view(vm_key), max_age=max_age)
-
-    async def vm_status(self, vm_key: VmKey, *, max_age: float | None = None) -> Reading[VmStatus]:
-        """Return the power state of one VM; at most 5 s old. Raises VergeOSNotFound."""
-        return await self.one(vm_status_view(vm_key), max_age=max_age)
+        self._lookups = Lookups(clock)
+        self.kept = Kept(self._standing, self._count)
 
     async def known(self, view: View[T], *, max_age: float | None = None) -> Rows[T] | None:
         """Return a view's rows from memory or Redis, None where neither has any this fresh; never asks VergeOS."""
-        return await self._reader(view).known(view.lifetime_seconds if max_age is None else max_age)
+        return await self._reader(view).known(max_age)
 
     async def known_row(self, view: View[T], key: int | str, *, max_age: float | None = None) -> T | None:
         """Return one row of a view from memory or Redis; never asks VergeOS."""
-        return await self._reader(view).known_row(key, view.lifetime_seconds if max_age is None else max_age)
+        return await self._reader(view).known_row(key, max_age)
+
+    def at_hand(self, view: View[T]) -> Rows[T] | None:
+        """Return a view's rows from this process' memory, None where it has none that are fresh; asks nobody."""
+        return self._standing(view, None)
+
+    async def named(self, view: View[T], find: Find[T], name: str) -> Sequence[T]:
+        """Return the objects of exactly this name that VergeOS finds, or found within the last seconds."""
+        return await self._lookups.found(view.name, name, lambda: find(self._vergeos, name))
 
     async def patch_vm(self, look: VmLook) -> dict[str, int]:
         """Let every process see what a job's live look saw; return the changed views with their generations.
@@ -92,6 +93,7 @@ class Views:
 
     def forget(self, name: str, generation: int) -> None:
         """Serve nothing older than `generation` of this view any more: some process changed it then."""
+        self._lookups.forget(name)
         reader = self._vms if name == VMS.name else self._readers.get(name)
         if reader is not None:
             reader.forget(generation)
@@ -104,13 +106,8 @@ class Views:
     async def rows(self, view: View[T], *, max_age: float | None = None) -> Rows[T]:
         """Return the rows of any declared view, no older than its lifetime."""
         rows = await self._reader(view).read(max_age)
-        self._count(view, rows)
+        self._count(view, rows.source)
         return rows
-
-    async def one(self, view: View[T], *, max_age: float | None = None) -> Reading[T]:
-        """Return the only row of a view that is about one object. Raises VergeOSNotFound."""
-        rows = await self.rows(view, max_age=max_age)
-        return Reading(value=rows.rows[0], as_of=rows.as_of, source=rows.source)
 
     def _reader(self, view: View[T]) -> Reader[T]:
         reader: Reader[Any] | None = self._vms if view.name == VMS.name else self._readers.get(view.name)
@@ -129,5 +126,9 @@ class Views:
     async def _patch_vm(self, vm_key: VmKey, members: Mapping[str, Any]) -> dict[str, int]:
         return await self.patch(VMS, vm_key, members, drop=[declare(vm_key).name for declare in SINGLE_VIEWS])
 
-    def _count(self, view: View[T], rows: Rows[T]) -> None:
-        self._metrics.reads.labels(view.kind, rows.source.value).inc()
+    def _standing(self, view: View[T], max_age: float | None) -> Rows[T] | None:
+        reader: Reader[Any] | None = self._vms if view.name == VMS.name else self._readers.get(view.name)
+        return None if reader is None else reader.at_hand(max_age)
+
+    def _count(self, view: View[Any], source: Source = Source.CACHE) -> None:
+        self._metrics.read(view.kind, source.value)

@@ -12,8 +12,8 @@ from gateway.vergeos import drives, nics, snapshots
 from gateway.vergeos.client import VergeClient
 from gateway.vergeos.machines import vm_of_machine
 from gateway.views.declared import LIST_SECONDS, SINGLE_SECONDS, VMS, View
+from gateway.views.reads import Reads
 from gateway.views.rows import Rows
-from gateway.views.views import Views
 
 GUEST_SECONDS: Final = 30.0  # agents report no oftener
 _BY_MACHINE: Final = "by_machine"
@@ -93,7 +93,7 @@ def by_machine(vms: Rows[VmRow]) -> Mapping[MachineKey, VmRow]:
     return known
 
 
-async def owner_of(views: Views, vergeos: VergeClient, machine_key: MachineKey) -> VmRow | None:
+async def owner_of(views: Reads, vergeos: VergeClient, machine_key: MachineKey) -> VmRow | None:
     """Return the VM whose machine this is, None for any other machine.
 
     No request where a fresh list is known and has it, else one. Raises an UpstreamError.

@@ -201,7 +201,7 @@ async def test_a_power_off_cancelled_before_its_answer_ends_when_the_request_can
 
 async def test_a_cancel_withdraws_a_question(gateway):
     vm = gateway.sim.vm("web-1").ignore_acpi()
-    row = await resolve_vm(gateway.services.views, gateway.services.vergeos, vm.key)
+    row = await resolve_vm(gateway.services.views, vm.key)
     job = await gateway.services.submit(asking_power_off(row))
     await gateway.at(job.id, state="input_required")
     await gateway.call("POST", f"/jobs/{job.id}/cancel")
@@ -276,7 +276,7 @@ async def test_after_a_gap_a_begun_job_asks_before_it_forces_and_no_answer_means
 @pytest.mark.parametrize("yes", [pytest.param(True, marks=pytest.mark.slow), False])
 async def test_a_client_that_can_ask_decides_whether_the_power_is_cut(gateway, yes):
     vm = gateway.sim.vm("web-1").ignore_acpi()
-    row = await resolve_vm(gateway.services.views, gateway.services.vergeos, vm.key)
+    row = await resolve_vm(gateway.services.views, vm.key)
     job = await gateway.services.submit(asking_power_off(row))
     asking = await gateway.at(job.id, state="input_required")
     assert "Force it off?" in asking["question"]

@@ -132,6 +132,7 @@ class BellServices:
     sealing: Sealing | None = None
     settings: Settings = field(default_factory=lambda: Settings(_env_file=None))
     metrics: Metrics = field(default_factory=Metrics)
+    views: None = None
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     bell: asyncio.Event = field(default_factory=asyncio.Event)
     waiting: asyncio.Event = field(default_factory=asyncio.Event)

@@ -1,0 +1,63 @@
+"""Whole answers, kept as long as all the rows that they were made of stand.
+
+An answer hangs on the rows that were read last for it, and goes with them; here is only known which views to look
+at for a call. What differs between callers is in the rows' sight, so no answer reaches another sight.
+"""
+
+import operator
+from collections.abc import Callable, Hashable
+from typing import Any
+
+from gateway.views.declared import View
+from gateway.views.reads import CallReads, Sight, seen_by
+from gateway.views.rows import Rows
+
+CALLS_KNOWN = 10_000
+ANSWERS_A_VIEW = 64  # of one reading of its rows: pages of a long list, filters, faces
+
+Standing = Callable[[View[Any], float | None], Rows[Any] | None]
+"""Returns a view's rows from memory if they are fresh enough, None otherwise."""
+
+
+class Kept:
+    """The answers that one process keeps."""
+
+    def __init__(self, standing: Standing, count: Callable[[View[Any]], None]) -> None:
+        self._standing = standing
+        self._count = count
+        self._made_of: dict[Hashable, tuple[View[Any], ...]] = {}
+
+    def get(self, call: Hashable, sight: Sight | None, max_age: float | None) -> Any:
+        """Return the answer of this call, None where there is none that may still be shown."""
+        views = self._made_of.get((call, sight))
+        if views is None:
+            return None
+        read = []
+        for view in views:
+            rows = self._standing(view, max_age)
+            if rows is None:
+                return None
+            read.append(seen_by(sight, view, rows))
+        others, answer = read.pop().answers.get((call, sight), (None, None))
+        if others is None or len(others) != len(read) or any(map(operator.is_not, others, read)):
+            return None
+        for view in views:
+            self._count(view)
+        return answer
+
+    def put(self, call: Hashable, sight: Sight | None, reads: CallReads, answer: object) -> None:
+        """Keep the answer of a call that was made of these reads and of nothing else."""
+        if not reads.repeatable or not reads.noted:
+            return
+        _make_room(self._made_of, CALLS_KNOWN)
+        self._made_of[call, sight] = tuple(view for view, _ in reads.noted)
+        *others, last = (rows for _, rows in reads.noted)
+        _make_room(last.answers, ANSWERS_A_VIEW)
+        last.answers[call, sight] = others, answer
+
+
+def _make_room(known: dict[Hashable, Any], most: int) -> None:
+    """Let the older half go where there are too many."""
+    if len(known) >= most:
+        for key in list(known)[: most // 2]:
+            del known[key]
