@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from datetime import datetime
 
 from gateway import __version__, client_config
 from gateway.core.errors import GatewayError
@@ -45,6 +46,10 @@ def _parser() -> argparse.ArgumentParser:
     simulated.add_argument("--port", type=int, default=8006)
     check = add("doctor", "check Redis, VergeOS and the credentials, and say what to mend")
     check.add_argument("--try-credentials", action="store_true", help="try refused credentials once more")
+    stop = add("freeze", "stop all changes on all replicas; reads go on")
+    stop.add_argument("--why", required=True, help="told to everybody whose change is refused")
+    stop.add_argument("--until", type=datetime.fromisoformat, help="its end, e.g. 2027-01-31T18:00 (UTC)")
+    add("unfreeze", "let changes go on")
     client_config.add_arguments(
         add("client-config", "print, or write, the configuration of an MCP client", client_config.run)
     )

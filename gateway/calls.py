@@ -139,10 +139,18 @@ async def _of_views(tool: Tool, arguments: Arguments, call: Call) -> Answer:
 
 async def _carried_out(tool: Tool, arguments: Arguments, call: Call) -> Answer:
     if isinstance(arguments, Order):
-        call = replace(call, order=arguments)
+        call = await _ordered(tool, arguments, call)
     elif isinstance(arguments, Read):
         call = replace(call, max_age=arguments.max_age)
     return await _answer(tool, await tool.run(call, **_own(tool, arguments)), arguments, call)
+
+
+async def _ordered(tool: Tool, order: Order, call: Call) -> Call:
+    """Return the call with what was said about its job; raise `Frozen`, or `InvalidArgument` for a missing reason."""
+    if not order.dry_run:
+        await call.services.freezing.require_none()
+        tool.require_reason(call.caller, order)
+    return replace(call, order=order)
 
 
 def _own(tool: Tool, arguments: Arguments) -> dict[str, Any]:

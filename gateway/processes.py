@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import getpass
 import signal
 import tempfile
 from collections.abc import AsyncIterator
@@ -13,6 +14,7 @@ from pydantic import SecretStr, ValidationError
 
 from gateway import __version__, app, doctor
 from gateway.core.errors import GatewayError
+from gateway.core.guard import unix_time
 from gateway.services import Services, open_services
 from gateway.settings import SIMULATED, Settings
 from gateway.simulator import Simulator, SimulatorSettings
@@ -145,6 +147,32 @@ async def diagnose(settings: Settings, options: argparse.Namespace) -> None:
         print(await doctor.examine(services, backend, try_credentials=options.try_credentials))
 
 
+async def freeze(settings: Settings, options: argparse.Namespace) -> None:
+    """Stop all changes on all replicas."""
+    async with _store(settings) as services:
+        begun = await services.freeze(_operator(), options.why, unix_time(options.until))
+        print(begun.told())
+
+
+async def unfreeze(settings: Settings, _options: argparse.Namespace) -> None:
+    """Let changes go on."""
+    async with _store(settings) as services:
+        ended = await services.unfreeze()
+        print("nothing was frozen" if ended is None else f"changes go on; the freeze by {ended.by} is over")
+
+
+@asynccontextmanager
+async def _store(settings: Settings) -> AsyncIterator[Services]:
+    """Yield the services of a command that works on what stands in Redis."""
+    async with open_backend(settings) as backend, open_services(settings, backend, worker=True) as services:
+        yield services
+
+
+def _operator() -> str:
+    """Return who uses the command line, as others are told."""
+    return f"{getpass.getuser()} at the command line"
+
+
 @asynccontextmanager
 async def _with_worker(
     settings: Settings, stop: asyncio.Event, *, keep: bool
@@ -191,4 +219,6 @@ COMMANDS = {
     "stdio": stdio,
     "simulator": simulator,
     "doctor": diagnose,
+    "freeze": freeze,
+    "unfreeze": unfreeze,
 }

@@ -8,24 +8,30 @@ from typing import Any
 
 from gateway.core.details import details
 from gateway.core.events import JobEvent
-from gateway.core.job import Job, JobView
+from gateway.core.guard import Freeze
+from gateway.core.job import REASON_LIMIT, Job, JobView
+from gateway.core.text import clean
 from gateway.settings import Settings
+from gateway.store.agent_stops import AgentStops
 from gateway.store.backend import Backend
 from gateway.store.connection import FOLLOWING, SERVING, WORKING, Deadlines
 from gateway.store.credentials import SharedCredentials
 from gateway.store.events import Feed
+from gateway.store.freezing import Freezing
 from gateway.store.jobs import Jobs
 from gateway.store.keys import Keys
 from gateway.store.limits import RequestLimits
 from gateway.store.mailboxes import Mailboxes
+from gateway.store.own_vms import OwnVms
 from gateway.store.rows import ViewStore
 from gateway.store.sealing import Sealing
-from gateway.store.submission import Draft, Submitted, submit
+from gateway.store.submission import Draft, Rules, Submitted, submit
 from gateway.store.watching import Watching
 from gateway.telemetry.metrics import Metrics
 from gateway.vergeos.client import VergeClient, open_client
 from gateway.vergeos.site import SiteCheck
 from gateway.views import Views
+from gateway.views.protection import Protection
 
 Report = Callable[[JobView], Awaitable[None]]
 
@@ -43,14 +49,30 @@ class Services:
     feed: Feed
     mailboxes: Mailboxes
     sealing: Sealing
+    freezing: Freezing
+    protection: Protection
     views: Views
     metrics: Metrics
     closing: asyncio.Event
 
     async def submit(self, draft: Draft) -> Job:
         """Accept a wish; the job's `note` tells a caller who came second. Raises as `submission.submit`."""
-        submitted: Submitted = await submit(self.jobs, draft, same_call_seconds=self.settings.same_call_seconds)
+        settings = self.settings
+        stops = AgentStops(settings.agent_stops_per_10_minutes, settings.agent_stops_per_day)
+        submitted: Submitted = await submit(self.jobs, draft, Rules(settings.same_call_seconds, stops))
         return submitted.job.model_copy(update={"note": submitted.note})
+
+    async def freeze(self, by: str, why: str, until: float | None = None) -> Freeze:
+        """Stop all changes and let every open job say so. Raises `InvalidArgument`, `StoreError`."""
+        begun = await self.freezing.begin(by, clean(why, REASON_LIMIT), until)
+        await self.jobs.wake([job.id for job in await self.jobs.open()])
+        return begun
+
+    async def unfreeze(self) -> Freeze | None:
+        """End the freeze and let every held job go on; return the freeze that was. Raises `StoreError`."""
+        ended = await self.freezing.end()
+        await self.jobs.wake([job.id for job in await self.jobs.open()])
+        return ended
 
     async def show(self, job: Job) -> JobView:
         """Return what callers see of a job, after this process knows what the job changed."""
@@ -162,7 +184,7 @@ async def open_services(
         views = Views(client, ViewStore(redis, keys), metrics, stale_seconds=settings.stale_seconds)
         stack.push_async_callback(views.close)
         feed = Feed(following, jobs, views.forget, dropped=metrics.followers_dropped.inc)
-        secret = settings.gateway_secret_key
+        secret, guards = settings.gateway_secret_key, settings.guards
         if not worker:
             await stack.enter_async_context(feed.running())
         yield Services(
@@ -175,6 +197,8 @@ async def open_services(
             feed=feed,
             mailboxes=Mailboxes(redis, keys),
             sealing=Sealing(redis, keys, None if secret is None else secret.get_secret_value()),
+            freezing=Freezing(redis, keys, read_only=settings.read_only),
+            protection=Protection(lambda: guards, views, OwnVms(redis, keys)),
             views=views,
             metrics=metrics,
             closing=asyncio.Event(),

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from gateway.core.guard import Guards, Selector, Window, own_names, window
 from gateway.core.times import EngineTimes
 
 SIMULATED = "simulated"  # the site of every simulation: nothing asked of it can reach a real VM
@@ -69,6 +70,23 @@ class Settings(BaseSettings):
     gateway_secret_key: SecretStr | None = Field(
         None, description="Seals what clients carry for us; empty = a random key, kept in Redis."
     )
+    read_only: bool = Field(False, description="Refuse every change; reads go on.")
+    protected: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Objects that are never stopped or changed: name globs and `tag:x`, by commas."
+    )
+    never_force: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Objects whose guest may be asked and whose power is never cut: name globs and `tag:x`."
+    )
+    own_vms: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="VMs that gateway, Redis and ingress run on, by name or uuid: protected as well."
+    )
+    maintenance_windows: str = Field(
+        "", description="When what may be changed, e.g. `prod-* sat,sun 22:00-04:00; tag:db daily 01:00-03:00` (UTC)."
+    )
+    agent_stops_per_10_minutes: int = Field(
+        5, ge=0, description="VMs that one agent may stop in 10 minutes without a person; 0 = any number."
+    )
+    agent_stops_per_day: int = Field(20, ge=0, description="The same in a day; 0 = any number.")
     allow_anonymous: bool = Field(False, description="Serve beyond loopback without authentication.")
     vergeos_mcp_url: str = Field("", description="Gateway that `bridge` relays to, e.g. https://vergeos.example.com.")
     vergeos_mcp_token: SecretStr | None = Field(None, description="Token that `bridge` sends to that gateway.")
@@ -87,10 +105,26 @@ class Settings(BaseSettings):
     engine: EngineTimes = Field(EngineTimes(), description="Times of the job engine, e.g. ENGINE__LEASE=5.")
     engine_speed: float = Field(1.0, gt=0, description="Divides every engine time; tests run with 10.")
 
-    @field_validator("allowed_hosts", mode="before")
+    @field_validator("allowed_hosts", "protected", "never_force", "own_vms", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("maintenance_windows")
+    @classmethod
+    def _readable(cls, value: str) -> str:
+        _windows(value)
+        return value
+
+    @property
+    def guards(self) -> Guards:
+        """What the settings protect."""
+        return Guards(
+            protected=tuple(map(Selector, self.protected)),
+            never_force=tuple(map(Selector, self.never_force)),
+            windows=_windows(self.maintenance_windows),
+            own=own_names(self.own_vms),
+        )
 
     @property
     def times(self) -> EngineTimes:
@@ -116,3 +150,7 @@ class Settings(BaseSettings):
     def listens_beyond_loopback(self) -> bool:
         """True when the gateway's address can be reached from other machines."""
         return self.host not in {"127.0.0.1", "::1", "localhost"}
+
+
+def _windows(written: str) -> tuple[Window, ...]:
+    return tuple(window(part.strip()) for part in written.split(";") if part.strip())

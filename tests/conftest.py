@@ -34,6 +34,14 @@ SETTING_NAMES = (
     "STALE_",
     "STORAGE_",
     "TOOLS",
+    "READ_ONLY",
+    "PROTECTED",
+    "NEVER_FORCE",
+    "OWN_VMS",
+    "MAINTENANCE_",
+    "AGENT_",
+    "AUDIT_",
+    "WRITE_AS",
 )
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from contextlib import suppress
+from typing import Any
 
 from gateway.core.decide import before_begun, next_step, with_answers
 from gateway.core.errors import (
@@ -22,11 +23,11 @@ from gateway.core.spender import Kind, Spender
 from gateway.core.step import Ask, Confirm, Done, Fail, Inquire, Look, Moment, Seen, Step, Stopped, Undo, Wait
 from gateway.core.trail import Sent, kept
 from gateway.services import Services
-from gateway.store.jobs import Fenced, Held, Moved, Watch
+from gateway.store.jobs import Fenced, Held, Moved
 from gateway.telemetry import logs
 from gateway.vergeos import spending
 from gateway.views.patching import drop_changed, patch_seen
-from worker import acts
+from worker import acts, guarding
 from worker.changes import (
     asking,
     condition,
@@ -127,13 +128,14 @@ class StepRun:
         while True:
             now = await self._now()
             job = with_answers(self._held.job, now)
-            step = before_begun(job, now, self._times)
+            step = before_begun(job, now, self._times) or await guarding.frozen(self._services, job, now)
             if step is None:
                 first = await self._goes_first(job, now)
                 if first is not None:
                     return await self._queue(job, first)
                 step = next_step(job, self._seen, now, self._times)
             try:
+                step = await guarding.permitted(self._services, job, step, now)
                 live = await self._live(job, step)
             except UpstreamError as error:
                 return await self._hold(job, error)
@@ -273,7 +275,7 @@ class StepRun:
             failures=0,
         )
         news = (job.phase, job.detail) != (ask.phase, ask.detail)
-        await self._save(intended, tell=news, acts=True)
+        await self._save(intended, tell=news, acts=True, mends=ask.mends)
         self._seen = None
         try:
             await self._send(act)
@@ -318,7 +320,8 @@ class StepRun:
         """Save that the job waits, where that is news, and let the watcher know what for."""
         asking = job.question is not None and job.question.yes is None
         state = JobState.INPUT_REQUIRED if asking else JobState.WORKING
-        seen_at = job.progress_at if self._seen is None else max(self._seen.at, job.progress_at)
+        still = self._seen is None or step.phase is Phase.HELD  # what is held does not come on, whatever is seen
+        seen_at = job.progress_at if still or self._seen is None else max(self._seen.at, job.progress_at)
         waiting = updated(
             job, state=state, phase=step.phase, detail=step.detail, trouble=None, failures=0, progress_at=seen_at
         )
@@ -350,9 +353,9 @@ class StepRun:
         except UpstreamError as error:
             return f"nothing that could be read ({error.code})"
 
-    async def _save(self, job: Job, *, tell: bool = True, acts: bool = False, watch: Watch | None = None) -> None:
+    async def _save(self, job: Job, **how: Any) -> None:
         """Save the job; the requests since the last save are told with it."""
         told = len(self._sent)
         calls = [request.call(self._clock) for request in self._sent]
-        self._held = await self._services.jobs.save(self._held, job, tell=tell, acts=acts, watch=watch, calls=calls)
+        self._held = await self._services.jobs.save(self._held, job, calls=calls, **how)
         del self._sent[:told]

@@ -36,6 +36,11 @@ class Caller:
     kind: CallerKind = CallerKind.PERSON
     owner: str = ""
 
+    @property
+    def agent(self) -> str | None:
+        """Which agent this is, and whose; None for everybody else."""
+        return f"{self.owner}/{self.name}" if self.kind is CallerKind.AGENT else None
+
     def may(self, permission: Permission) -> bool:
         """Tell whether the caller holds `permission`."""
         return permission in self.permissions

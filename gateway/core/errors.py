@@ -3,8 +3,9 @@
     GatewayError
     ├── CallError              the call itself cannot be done; the caller can mend it
     │   ├── InvalidArgument · UnknownTool · UnknownObject · AmbiguousName · UnknownJob
-    │   ├── Unauthorized · Forbidden
+    │   ├── Unauthorized · Forbidden · Frozen · AgentLimit
     │   └── Conflict           TargetBusy · KeyReused · JobEnded · TargetChanged · CoreNetwork
+    │                          Protected · OutsideWindow
     ├── StoreError             Redis does not answer, or is full · NewerRecord
     └── UpstreamError          VergeOS did not do it
         ├── VergeOSUnreachable · VergeOSDropped · VergeOSTimeout · VergeOSCertificate
@@ -100,6 +101,20 @@ class Forbidden(CallError):
     next_step = "Ask an administrator of the gateway for the missing permission."
 
 
+class Frozen(CallError):
+    """Somebody stopped all changes for now, or the gateway only reads; nothing was accepted. Reads go on."""
+
+    code, status = "frozen", 423
+    next_step = "Read on; repeat the change once whoever froze it has ended the freeze."
+
+
+class AgentLimit(CallError):
+    """An agent has stopped as much as it may by itself; `retry_after` says when it may again."""
+
+    code, status, retryable = "agent_limit", 429, True
+    next_step = "Ask a person: one may stop it with a key of his own."
+
+
 class Conflict(CallError):
     """The state of the object or of another job stands against the call."""
 
@@ -125,6 +140,20 @@ class CoreNetwork(Conflict):
 
     code = "core_network"
     next_step = "Leave it alone, or say allow_core=true if you are sure; that needs the permission 'admin'."
+
+
+class Protected(Conflict):
+    """The object is protected by whoever runs the gateway; nothing was done."""
+
+    code = "protected"
+    next_step = "Leave it alone, or ask an administrator of the gateway."
+
+
+class OutsideWindow(Conflict):
+    """The object is changed in its maintenance windows only; nothing was done."""
+
+    code = "outside_window"
+    next_step = "Call again when the window is open."
 
 
 class KeyReused(CallError):

@@ -14,6 +14,7 @@ from gateway.core.wishes import AnyWish
 Live = VmLook | NetworkLook | TenantLook
 
 RECORD_VERSION = 1  # to be raised by what an older worker must not carry out; a new kind or member of a wish need not
+REASON_LIMIT = 200
 
 
 class JobState(StrEnum):
@@ -151,7 +152,7 @@ class Job(_Frozen):
     merged in when it is read; everything else is written by the step that holds the fence. `touched`
     names the views that its read-backs patched, with their generation since; `note` is said to one
     caller and never stored. `before` is the last look before the first act, `at_end` the last one of all. Members
-    that a newer version added are kept when an older one saves the record.
+    that a newer version added are kept when an older one saves the record. `agent` is the agent that asked, and whose.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -166,6 +167,8 @@ class Job(_Frozen):
     owner: str
     face: str
     client: str = ""
+    reason: str = ""
+    agent: str | None = None
     may_ask: bool = False
     state: JobState = JobState.WORKING
     phase: Phase = Phase.QUEUED
@@ -229,6 +232,7 @@ class Job(_Frozen):
             phase=None if self.state.final else self.phase,
             detail=self.detail,
             owner=self.owner,
+            reason=self.reason or None,
             created_at=round(self.created_at, 3),
             ended_at=None if self.ended_at is None else round(self.ended_at, 3),
             result=self.result,
@@ -286,6 +290,7 @@ class JobView(_Frozen):
     phase: Phase | None = None
     detail: str = ""
     owner: str
+    reason: str | None = None
     created_at: float
     ended_at: float | None = None
     result: dict[str, Any] | None = None

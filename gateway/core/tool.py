@@ -10,10 +10,10 @@ from typing import Any, get_args, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
 
-from gateway.core.access import Caller, Permission
+from gateway.core.access import Caller, CallerKind, Permission
 from gateway.core.answer import Page, Reading
 from gateway.core.errors import InvalidArgument, UnknownTool
-from gateway.core.job import JobView, Ordered
+from gateway.core.job import REASON_LIMIT, JobView, Ordered
 from gateway.core.offer import Prompt, Resource
 from gateway.core.text import clean
 
@@ -43,6 +43,7 @@ class Order(Arguments):
     after: str | None = Field(None, max_length=64, description="id of the job to queue behind on purpose")
     again: bool = Field(False, description="repeat on purpose what was just done")
     dry_run: bool = Field(False, description="only say what it would do")
+    reason: str | None = Field(None, max_length=REASON_LIMIT, description="agents must say")
 
 
 class Read(Arguments):
@@ -122,6 +123,11 @@ class Tool:
         for parameter, permission in self.escalates.items() if arguments is not None else ():
             if getattr(arguments, parameter):
                 caller.require(permission, f"{self.name} with {parameter}")
+
+    def require_reason(self, caller: Caller, arguments: Arguments) -> None:
+        """Raise `InvalidArgument` where an agent does not say why it wants a job."""
+        if isinstance(arguments, Order) and caller.kind is CallerKind.AGENT and not (arguments.reason or "").strip():
+            raise InvalidArgument(f"{self.name}: reason: an agent must say why", next_step="Call again with a reason.")
 
     @cached_property
     def own_arguments(self) -> tuple[str, ...]:

@@ -217,22 +217,27 @@ class Jobs:
         watch: Watch | None = None,
         tell: bool = True,
         acts: bool = False,
+        mends: bool = False,
         calls: Sequence[UpstreamCall] = (),
     ) -> Held:
         """Save what a step made of a job, with the `calls` to VergeOS that it cost; with `tell` it is an event.
 
         Raises `Fenced` where another step holds the job. With `acts` (the intent of an act) it must be
-        the job's turn and nobody may have asked anything meanwhile, else `Moved`.
+        the job's turn and nobody may have asked anything meanwhile, nor frozen all changes unless the act `mends`,
+        else `Moved`.
         """
         key, queue = self.keys.job(job.id), self.keys.target_queue(job.target.ref)
+        forbidding = [self.keys.frozen] if acts and not mends else []
         with store_errors():
             while True:
                 async with self.redis.pipeline() as pipe:
-                    await pipe.watch(key, queue)
+                    await pipe.watch(key, queue, *forbidding)
                     fields = await pipe.hgetall(key)
                     if int(fields.get(b"fence", -1)) != held.fence:
                         raise Fenced(job.id)
                     if acts and (_asked(fields) != held.asked or await pipe.lindex(queue, 0) != job.id.encode()):
+                        raise Moved(job.id)
+                    if forbidding and await pipe.exists(*forbidding):
                         raise Moved(job.id)
                     now = await redis_time(pipe)
                     saved = job.model_copy(update={"updated_at": now, "seq": job.seq + 1 if tell else job.seq})

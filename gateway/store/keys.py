@@ -112,6 +112,21 @@ class Keys:
         """String: which process refreshes the view now. Seconds."""
         return self._key("view-refresh", name)
 
+    # guards
+    @property
+    def frozen(self) -> str:
+        """String: the freeze of all changes (JSON). Until its end, or until somebody ends it."""
+        return self._key("frozen")
+
+    @property
+    def own_vms(self) -> str:
+        """Sorted set: uuids of the machines that our processes run on, by when they last said so. Days."""
+        return self._key("own-vms")
+
+    def agent_stops(self, agent: str) -> str:
+        """Sorted set: jobs of an agent that stop something, by time of acceptance. A day."""
+        return self._key("agent-stops", agent)
+
     # MCP
     def mailbox(self, session: str) -> str:
         """Stream: what was left for the holder of an MCP session's stream. 30 days after the last post."""

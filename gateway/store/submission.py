@@ -13,7 +13,9 @@ from gateway.core.errors import KeyReused, UnknownJob
 from gateway.core.job import Job, JobState, Joiner, Target
 from gateway.core.wishes import AnyWish
 from gateway.store import schedule
+from gateway.store.agent_stops import ANY_NUMBER, AgentStops
 from gateway.store.connection import redis_time, store_errors
+from gateway.store.freezing import read_freeze
 from gateway.store.jobs import Jobs, write_event
 from gateway.store.keys import DAY_SECONDS, IDEMPOTENCY_SECONDS
 from gateway.store.records import dump, dump_joiners, parse, read_queue
@@ -24,7 +26,8 @@ class Draft:
     """A wish as its caller brought it: arguments validated, object resolved.
 
     `key` is the caller's own idempotency key; without one the call itself is the key, which holds
-    while its job is open and `same_call_seconds` past its success, unless `again` is said.
+    while its job is open and `same_call_seconds` past its success, unless `again` is said. `agent` is the agent
+    that asks, and whose it is.
     """
 
     tool: str
@@ -38,6 +41,8 @@ class Draft:
     key: str | None = None
     again: bool = False
     after: str | None = None
+    reason: str = ""
+    agent: str | None = None
 
     @property
     def digest(self) -> str:
@@ -54,29 +59,40 @@ class Submitted:
     note: str | None = None
 
 
-async def submit(jobs: Jobs, draft: Draft, *, same_call_seconds: float) -> Submitted:
+@dataclass(frozen=True)
+class Rules:
+    """How many seconds a call stands for its repetitions, and what an agent may stop without a person."""
+
+    same_call_seconds: float
+    agent_stops: AgentStops = ANY_NUMBER
+
+
+async def submit(jobs: Jobs, draft: Draft, rules: Rules) -> Submitted:
     """Make a job of a wish, or return the one that stands for it already.
 
-    Raises `TargetBusy`, `KeyReused`, `UnknownJob` (for `after`), `StoreError` (`NewerRecord` where the job that stands
-    for the call is not understood); then nothing was written.
+    Raises `Frozen`, `TargetBusy`, `KeyReused`, `UnknownJob` (for `after`), `AgentLimit`, `StoreError` (`NewerRecord`
+    where the job that stands for the call is not understood); then nothing was written.
     """
     with store_errors():
         while True:
             try:
-                return await _attempt(jobs, draft, same_call_seconds)
+                return await _attempt(jobs, draft, rules)
             except WatchError:
                 continue
 
 
-async def _attempt(jobs: Jobs, draft: Draft, same_call_seconds: float) -> Submitted:
+async def _attempt(jobs: Jobs, draft: Draft, rules: Rules) -> Submitted:
     keys = jobs.keys
     name = f"key:{draft.key}" if draft.key is not None else f"call:{draft.digest}"
     idem = keys.idempotency(draft.owner, hashlib.sha256(name.encode()).hexdigest())
     queue = keys.target_queue(draft.target.ref)
     async with jobs.redis.pipeline() as pipe:
-        await pipe.watch(idem, queue)
+        await pipe.watch(idem, queue, keys.frozen)
+        freeze = await read_freeze(pipe, keys)
+        if freeze is not None:
+            raise freeze.refusal()
         now = await redis_time(pipe)
-        known = await _known(pipe, jobs, draft, idem, now, same_call_seconds)
+        known = await _known(pipe, jobs, draft, idem, now, rules.same_call_seconds)
         if known is not None:
             return known
         open_jobs = await read_queue(jobs.redis, keys, draft.target.ref)
@@ -84,9 +100,12 @@ async def _attempt(jobs: Jobs, draft: Draft, same_call_seconds: float) -> Submit
         verdict = admit(draft.wish, open_jobs, again=draft.again, after=draft.after)
         if isinstance(verdict, Join):
             return await _join(pipe, jobs, draft, verdict.job, idem, now)
+        counted = await rules.agent_stops.watch(pipe, keys, draft.wish, draft.agent, now)
         job = _job(draft, keys.site, now, overtakes=verdict.before.id if verdict.before else None)
         pipe.multi()
         _write(pipe, jobs, job, idem, draft)
+        if counted is not None:
+            AgentStops.count(pipe, counted, job.id, now)
         await pipe.execute()
         return Submitted(job)
 
@@ -160,6 +179,8 @@ def _job(draft: Draft, site: str, now: float, *, overtakes: str | None) -> Job:
         owner=draft.owner,
         face=draft.face,
         client=draft.client,
+        reason=draft.reason,
+        agent=draft.agent,
         may_ask=draft.may_ask,
         after=draft.after,
         overtakes=overtakes,

@@ -1,7 +1,7 @@
 """The declarations of all tools, one module per resource; from them every face derives."""
 
 from gateway.core.tool import Catalog
-from gateway.tools import cluster, drives, jobs, monitoring, networks, overview, snapshots, tenants, vms
+from gateway.tools import cluster, drives, guards, jobs, monitoring, networks, overview, snapshots, tenants, vms
 from gateway.tools.prompts import PROMPTS
 from gateway.tools.resources import RESOURCES
 
@@ -40,6 +40,7 @@ CATALOG = Catalog(
         *monitoring.TOOLS,
         *overview.TOOLS,
         *jobs.TOOLS,
+        *guards.TOOLS,
     ),
     core=CORE,
     resources=RESOURCES,

@@ -67,6 +67,7 @@ async def get_overview(call: Call) -> Reading[Overview]:
     )
     tiers, jobs, now = await tier_fill(views), await services.jobs.open(), await services.jobs.now()
     raised, since = active_alarms(alarms), await services.watching.blind_since()
+    freeze = await services.freezing.present()
     as_of, source = _freshness(vms, networks, tenants, nodes, alarms, counts)
     jobs.sort(key=lambda job: job.created_at, reverse=True)
     overview = Overview(
@@ -85,6 +86,7 @@ async def get_overview(call: Call) -> Reading[Overview]:
         you_may=tuple(sorted(call.caller.permissions)),
         oldest_seconds=round(max(now - as_of, 0.0), 1),
         unseen_seconds=None if since is None else round(max(now - since, 0.0), 1),
+        frozen=None if freeze is None else freeze.told(),
         hidden=hidden_part(counts.rows, vms=len(vms.rows), nodes=len(nodes.rows), tenants=len(tenants.rows)),
     )
     return Reading(value=overview, as_of=as_of, source=source)

@@ -3,8 +3,9 @@
 from gateway.calls import Call
 from gateway.core.errors import InvalidArgument
 from gateway.core.ids import NetworkKey
-from gateway.core.job import Ordered, Plan, Target
+from gateway.core.job import REASON_LIMIT, Ordered, Plan, Target
 from gateway.core.plans import plan
+from gateway.core.text import clean
 from gateway.core.vm import VmRow
 from gateway.core.wishes import AnyWish, NetworkAction
 from gateway.store.submission import Draft
@@ -29,11 +30,13 @@ async def vm_target(call: Call, ref: int | str) -> Target:
 async def submit(call: Call, tool: str, target: Target, wish: AnyWish) -> Ordered:
     """Make a job of a wish for one object, or for a dry run say what it would do.
 
-    Raises as `store.submission.submit`; a dry run raises UpstreamError.
+    Raises `Protected`, `OutsideWindow`, and as `store.submission.submit`; a dry run raises UpstreamError.
     """
+    services = call.services
+    await services.protection.require(target, wish, await services.jobs.now())
     if call.order.dry_run:
         return await _plan(call, target, wish)
-    return await call.services.submit(
+    return await services.submit(
         Draft(
             tool=tool,
             arguments={"id": target.key, **wish.model_dump(exclude={"kind"}, exclude_none=True)},
@@ -42,10 +45,12 @@ async def submit(call: Call, tool: str, target: Target, wish: AnyWish) -> Ordere
             owner=call.caller.name,
             face=call.face.value,
             client=call.client,
-            may_ask=call.may_ask,
+            may_ask=call.may_ask and not await services.protection.never_forced(target),
             key=call.idempotency_key,
             after=call.order.after,
             again=call.order.again,
+            reason=clean(call.order.reason or "", REASON_LIMIT),
+            agent=call.caller.agent,
         )
     )
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -11,6 +10,7 @@ from prometheus_client.exposition import choose_encoder
 
 from gateway import __version__
 from gateway.core.errors import StoreError
+from gateway.core.guard import moment
 from gateway.services import Services
 from gateway.transports.context import SERVICES
 
@@ -94,12 +94,11 @@ async def _seen(services: Services) -> tuple[bool, dict[str, str]]:
     try:
         async with asyncio.timeout(REDIS_SECONDS):
             blind_since = await services.watching.blind_since()
+            freeze = await services.freezing.present()
     except (StoreError, TimeoutError):
         return False, {"redis": "does not answer", "vergeos": "not known while Redis does not answer"}
-    if blind_since is None:
-        return True, {"redis": "ok", "vergeos": "no trouble known"}
-    since = datetime.fromtimestamp(blind_since, UTC).isoformat(timespec="seconds")
-    return True, {"redis": "ok", "vergeos": f"has not answered since {since}"}
+    vergeos = "no trouble known" if blind_since is None else f"has not answered since {moment(blind_since)}"
+    return True, {"redis": "ok", "vergeos": vergeos, **({} if freeze is None else {"changes": freeze.told()})}
 
 
 def _json(members: dict[str, Any], *, status: int = 200) -> web.Response:

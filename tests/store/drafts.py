@@ -4,7 +4,7 @@ from gateway.core.job import JobState, Target
 from gateway.core.wishes import PowerOff
 from gateway.store.jobs import Jobs
 from gateway.store.keys import Keys
-from gateway.store.submission import Draft, submit
+from gateway.store.submission import Draft, Rules, submit
 
 SAME_CALL_SECONDS = 120.0
 SITE = "test-site"
@@ -24,7 +24,7 @@ def draft(owner="ann", wish=None, vm=34, tool="power_off_vm", **more):
 
 async def submitted(jobs, *args, same_call_seconds=SAME_CALL_SECONDS, **more):
     """Submit a wish as `draft` makes it; return the answer."""
-    return await submit(jobs, draft(*args, **more), same_call_seconds=same_call_seconds)
+    return await submit(jobs, draft(*args, **more), Rules(same_call_seconds))
 
 
 async def end(jobs, job_id, state="completed"):

@@ -22,6 +22,7 @@ from gateway.services import Services
 from gateway.settings import Settings
 from gateway.store.connection import serving_json
 from gateway.store.events import Feed
+from gateway.store.freezing import Freezing
 from gateway.store.jobs import Jobs
 from gateway.store.keys import Keys
 from gateway.store.mailboxes import Mailboxes
@@ -224,6 +225,8 @@ async def _services(server, settings):
                 feed=feed,
                 mailboxes=Mailboxes(redis, keys),
                 sealing=Sealing(redis, keys, None),
+                freezing=Freezing(redis, keys),
+                protection=None,
                 views=None,
                 metrics=Metrics(),
                 closing=asyncio.Event(),

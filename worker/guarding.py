@@ -1,0 +1,55 @@
+"""What stands between a decided step and its act: the freeze and what is protected, asked again before every act."""
+
+from gateway.core.errors import OutsideWindow, Protected
+from gateway.core.guard import Freeze, harmless
+from gateway.core.job import Job, Phase
+from gateway.core.step import Ask, Fail, Moment, Step, Undo, Wait
+from gateway.services import Services
+
+AGAIN = "Call again when the freeze is over."
+
+
+async def frozen(services: Services, job: Job, now: Moment) -> Step | None:
+    """Return the wait of a job that has not begun while all changes are frozen."""
+    freeze = await services.freezing.present() if job.begun_at is None else None
+    return None if freeze is None else _held(services, freeze, now)
+
+
+async def permitted(services: Services, job: Job, step: Step, now: Moment) -> Step:
+    """Return the step, or what is done in place of an act that is not permitted now.
+
+    What mends is always permitted. A job that may have stopped its object for something else gives that up, and
+    brings back what was before; every other one waits for the end of a freeze, and fails on what is protected.
+    What began in its window may end after it. Raises `UpstreamError` where a tag decides and VergeOS does not tell it.
+    """
+    if not isinstance(step, Ask) or step.mends:
+        return step
+    freeze = await services.freezing.present()
+    if freeze is not None:
+        return Undo("frozen", freeze.told(), AGAIN) if _left_between(job) else _held(services, freeze, now)
+    try:
+        await _require(services, job, step, now)
+    except (Protected, OutsideWindow) as refusal:
+        if _left_between(job):
+            return Undo(refusal.code, refusal.detail, refusal.next_step)
+        done = "nothing was done" if job.begun_at is None else f"'{step.action}' was not asked for"
+        return Fail(refusal.code, f"{refusal.detail}; {done}", refusal.next_step)
+    return step
+
+
+async def _require(services: Services, job: Job, ask: Ask, now: Moment) -> None:
+    if job.begun_at is None:
+        await services.protection.require(job.target, job.wish, now.at)
+    elif not harmless(job.wish):
+        hard_reset = ask.action == "reset" and job.target.kind == "vm" and not ask.params.get("graceful")
+        await services.protection.require_touchable(job.target, force=hard_reset or ask.action == "kill")
+
+
+def _left_between(job: Job) -> bool:
+    """Tell whether the job stopped its object, or asked it to stop, only to do something with it and start it again."""
+    return job.act("stop") is not None and job.act("restore") is None and job.undoing is None
+
+
+def _held(services: Services, freeze: Freeze, now: Moment) -> Wait:
+    again = now.at + services.settings.times.fallback
+    return Wait(Phase.HELD, freeze.told(), again if freeze.until is None else min(again, freeze.until))
