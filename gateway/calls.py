@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
@@ -16,7 +17,7 @@ from gateway.core.job import Job, JobView, Plan
 from gateway.core.spender import Spender
 from gateway.core.tool import Arguments, Effect, Order, Read, Tool
 from gateway.services import Services
-from gateway.telemetry import logs
+from gateway.telemetry.observed import Outcome, observed_call
 from gateway.vergeos import spending
 from gateway.views.reads import CallReads, Sight
 
@@ -38,7 +39,8 @@ class Call:
 
     `wait_seconds` is how long a job may be waited for before its present state is the answer;
     `report` hears of the job's progress meanwhile. `may_ask` is true when a person can be asked. `order` is
-    what the caller said about the job that he makes, `max_age` how old what he reads may be.
+    what the caller said about the job that he makes, `max_age` how old what he reads may be, `traceparent` the
+    span that his side calls from.
     """
 
     services: Services
@@ -51,6 +53,7 @@ class Call:
     report: Callable[[JobView], Awaitable[None]] | None = None
     order: Order = ORDER
     max_age: float | None = None
+    traceparent: str = ""
 
     @property
     def sight(self) -> Sight | None:
@@ -100,16 +103,28 @@ async def run(tool: Tool, raw: Mapping[str, Any] | Arguments, call: Call) -> Ans
     shown to the caller as they stand.
     """
     with (
-        call.services.metrics.timed_call(tool.name, call.face, call.caller) as outcome,
-        logs.bound(tool=tool.name, caller=call.caller.name, face=call.face.value),
+        observed(call, tool) as outcome,
         spending.bound(Spender.calling(call.caller)),
     ):
         tool.require(call.caller)
         arguments = raw if isinstance(raw, Arguments) else tool.parse(raw)
         tool.require(call.caller, arguments)
         answer = await (_of_views(tool, arguments, call) if tool.of_views else _carried_out(tool, arguments, call))
-        outcome.ok()
+        outcome.ok(job=None if answer.job is None else answer.job.id)
         return answer
+
+
+def observed(call: Call, tool: Tool) -> AbstractContextManager[Outcome]:
+    """Return the context in which the call is seen: in figures, log and trace."""
+    return observed_call(
+        call.services.metrics,
+        site=call.services.keys.site,
+        tool=tool.name,
+        face=call.face.value,
+        caller=call.caller,
+        traceparent=call.traceparent,
+        tells=tool.effect is not Effect.READ or call.services.settings.log_reads,
+    )
 
 
 async def answer_question(

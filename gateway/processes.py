@@ -23,6 +23,7 @@ from gateway.store.backend import Backend, open_backend
 from gateway.store.connection import WORKING
 from gateway.telemetry import logs
 from gateway.telemetry.loop import watched_loop
+from gateway.telemetry.traces import tracing
 from gateway.tools import CATALOG
 from gateway.transports.mcp_stdio import serve_stdio
 from worker.runner import run_worker
@@ -58,7 +59,9 @@ def run(options: argparse.Namespace) -> None:
     except ValidationError as exc:
         raise WrongSettings(f"wrong settings: {_named(exc)}") from None
     logs.configure(settings.log_level)
-    asyncio.run(COMMANDS[options.command](settings, options))
+    service = "vergeos-gateway-worker" if options.command == "worker" else "vergeos-gateway"
+    with tracing(settings.otel_exporter_otlp_endpoint, service):
+        asyncio.run(COMMANDS[options.command](settings, options))
 
 
 async def demo(settings: Settings, _options: argparse.Namespace) -> None:

@@ -102,6 +102,12 @@ class Settings(BaseSettings):
     )
     job_days: int = Field(30, ge=1, description="Days that the record of an ended job is kept.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
+    log_reads: bool = Field(
+        True, description="Log a line for each read that went well, not for changes and errors only."
+    )
+    otel_exporter_otlp_endpoint: str = Field(
+        "", description="Base URL of an OpenTelemetry collector that takes traces (OTLP over HTTP); empty = none."
+    )
     engine: EngineTimes = Field(EngineTimes(), description="Times of the job engine, e.g. ENGINE__LEASE=5.")
     engine_speed: float = Field(1.0, gt=0, description="Divides every engine time; tests run with 10.")
 

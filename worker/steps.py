@@ -1,6 +1,7 @@
 """One step of one job: look, decide, act, save. Deciding is `core.decide`; everything here is the edge."""
 
 import asyncio
+import logging
 import time
 from contextlib import suppress
 from typing import Any
@@ -24,7 +25,7 @@ from gateway.core.step import Ask, Confirm, Done, Fail, Inquire, Look, Moment, S
 from gateway.core.trail import Sent, kept
 from gateway.services import Services
 from gateway.store.jobs import Fenced, Held, Moved
-from gateway.telemetry import logs
+from gateway.telemetry import logs, traces
 from gateway.vergeos import spending
 from gateway.views.patching import drop_changed, patch_seen
 from worker import acts, guarding
@@ -50,6 +51,9 @@ ACTING, LOOKING = Spender(Kind.ACT), Spender(Kind.LOOK)
 REFUSALS = (VergeOSInvalid, VergeOSConflict, VergeOSForbidden, VergeOSNotFound)
 ENDINGS = {Done: JobState.COMPLETED, Fail: JobState.FAILED, Stopped: JobState.CANCELLED}
 
+LEVELS = {"waiting": logging.DEBUG, "timeout": logging.WARNING, "store": logging.WARNING, "error": logging.ERROR}
+"""Of the line of a step by its outcome: a job that waits looks often, and nothing happened."""
+
 log = logs.get_logger(__name__)
 
 
@@ -60,7 +64,7 @@ async def advance(services: Services, job_id: str) -> float | None:
     """
     times, began, outcome = services.settings.times, time.perf_counter(), "error"
     due: float | None = times.backoff_last
-    with logs.bound(job=job_id), spending.bound(LOOKING):
+    with logs.bound(site=services.keys.site, job=job_id), spending.bound(LOOKING):
         try:
             with kept() as sent:
                 due = await _step(services, job_id, sent)
@@ -77,17 +81,25 @@ async def advance(services: Services, job_id: str) -> float | None:
             due, outcome = times.backoff_first, "store"
         except Exception:
             log.exception("step failed")
+        seconds = time.perf_counter() - began
+        logs.line(LEVELS.get(outcome, logging.INFO), "step", outcome=outcome, seconds=round(seconds, 6))
     services.metrics.steps.labels(outcome).inc()
-    services.metrics.step_seconds.observe(time.perf_counter() - began)
+    services.metrics.step_seconds.observe(seconds)
     return due
 
 
 async def _step(services: Services, job_id: str, sent: list[Sent]) -> float | None:
-    """Take the step within its time; what it sent to VergeOS is told even where nothing else of it could be saved."""
+    """Take the step within its time, in the trace of the call that made the job.
+
+    What it sent to VergeOS is told even where nothing else of it could be saved.
+    """
     try:
         async with asyncio.timeout(services.settings.times.step):
             held = await services.jobs.hold(job_id)
-            return None if held is None else await StepRun(services, held, sent).advance()
+            if held is None:
+                return None
+            with traces.span(f"step {held.job.wish.kind}", parent=held.job.traceparent, job=job_id):
+                return await StepRun(services, held, sent).advance()
     finally:
         with suppress(StoreError):
             await _tell_rest(services, job_id, sent)

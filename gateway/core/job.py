@@ -152,7 +152,8 @@ class Job(_Frozen):
     merged in when it is read; everything else is written by the step that holds the fence. `touched`
     names the views that its read-backs patched, with their generation since; `note` is said to one
     caller and never stored. `before` is the last look before the first act, `at_end` the last one of all. Members
-    that a newer version added are kept when an older one saves the record. `agent` is the agent that asked, and whose.
+    that a newer version added are kept when an older one saves the record. `agent` is the agent that asked, and whose,
+    `traceparent` the span of the call.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -189,6 +190,7 @@ class Job(_Frozen):
     result: dict[str, Any] | None = None
     overtakes: str | None = None
     after: str | None = None
+    traceparent: str = ""
     cancel: Wished | None = None
     joiners: tuple[Joiner, ...] = ()
     touched: dict[str, int] = Field(default_factory=dict)

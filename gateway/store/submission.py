@@ -43,6 +43,7 @@ class Draft:
     after: str | None = None
     reason: str = ""
     agent: str | None = None
+    traceparent: str = ""
 
     @property
     def digest(self) -> str:
@@ -183,6 +184,7 @@ def _job(draft: Draft, site: str, now: float, *, overtakes: str | None) -> Job:
         agent=draft.agent,
         may_ask=draft.may_ask,
         after=draft.after,
+        traceparent=draft.traceparent,
         overtakes=overtakes,
         detail="accepted",
         created_at=now,

@@ -1,14 +1,11 @@
 """Every metric, with its labels from closed sets: never a VM or a job; callers by name, and not too many of them."""
 
-import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from gateway import __version__
 from gateway.core.access import Caller
-from gateway.core.errors import GatewayError
 from gateway.core.job import Job, JobState
 
 PREFIX = "vergeos_gateway"
@@ -18,17 +15,6 @@ LOOP_SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 MOST_CALLERS = 100  # with a series of their own; the calls of all others are counted as OTHER
 OTHER = "other"
 JOB_SECONDS = (0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600, 14400)
-
-
-class Outcome:
-    """How a call ended, for its label; a call that ends in no other way has failed."""
-
-    def __init__(self) -> None:
-        self.label = "internal"
-
-    def ok(self) -> None:
-        """The call was answered as it was asked."""
-        self.label = "ok"
 
 
 class Metrics:
@@ -111,19 +97,11 @@ class Metrics:
         self._callers: dict[str, str] = {}
         self._reads: dict[tuple[str, str], Counter] = {}
 
-    @contextmanager
-    def timed_call(self, tool: str, face: str, caller: Caller) -> Iterator[Outcome]:
-        """Count one call and its time; a `GatewayError` counts under its code."""
-        outcome, began = Outcome(), time.perf_counter()
+    def called(self, tool: str, face: str, caller: Caller, outcome: str, seconds: float) -> None:
+        """Count one call; `outcome` is "ok" or the code of its error."""
+        self.calls.labels(tool, face, outcome).inc()
+        self.call_seconds.labels(tool, face).observe(seconds)
         self.caller_calls.labels(self._label_of(caller.name), caller.kind.value).inc()
-        try:
-            yield outcome
-        except GatewayError as exc:
-            outcome.label = exc.code
-            raise
-        finally:
-            self.calls.labels(tool, face, outcome.label).inc()
-            self.call_seconds.labels(tool, face).observe(time.perf_counter() - began)
 
     def show_open(self, jobs: Iterable[Job], now: float) -> None:
         """Show these as the open jobs; one that asks is as old as its question."""

@@ -9,6 +9,7 @@ from gateway.core.text import clean
 from gateway.core.vm import VmRow
 from gateway.core.wishes import AnyWish, NetworkAction
 from gateway.store.submission import Draft
+from gateway.telemetry import traces
 from gateway.vergeos.looks import live
 from gateway.vergeos.networks import machines_on
 from gateway.views.inventory import resolve_vm
@@ -51,6 +52,7 @@ async def submit(call: Call, tool: str, target: Target, wish: AnyWish) -> Ordere
             again=call.order.again,
             reason=clean(call.order.reason or "", REASON_LIMIT),
             agent=call.caller.agent,
+            traceparent=traces.traceparent(),
         )
     )
 

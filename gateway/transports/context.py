@@ -8,6 +8,7 @@ from gateway.services import Services
 
 SERVICES = web.AppKey("services", Services)
 CATALOG = web.AppKey("catalog", Catalog)
+TRACEPARENT = "traceparent"  # W3C's header, and MCP's member of `_meta`
 
 
 def caller_of(request: web.Request) -> Caller:  # noqa: ARG001  users and keys come with authentication

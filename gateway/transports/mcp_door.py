@@ -19,7 +19,7 @@ from gateway.core.job import JobView
 from gateway.core.text import clean
 from gateway.core.tool import Catalog
 from gateway.services import Services
-from gateway.transports.context import caller_of
+from gateway.transports.context import TRACEPARENT, caller_of
 from gateway.transports.selection import Selections
 
 Context = ServerRequestContext[Any, Any]
@@ -60,6 +60,7 @@ class Door:
             wait_seconds=services.settings.mcp_wait_seconds,
             may_ask=can_answer(ctx),
             report=_progress(ctx),
+            traceparent=_traceparent(ctx),
         )
 
 
@@ -103,6 +104,14 @@ def _client(ctx: Context) -> str:
     if known is not None:
         return clean(f"{known.client_info.name}/{known.client_info.version}", CLIENT_CHARACTERS)
     return "" if ctx.request is None else clean(ctx.request.headers.get("User-Agent", ""), CLIENT_CHARACTERS)
+
+
+def _traceparent(ctx: Context) -> str:
+    """Return the span that the client calls from: as the message says, else as its HTTP request does."""
+    said = (ctx.meta or {}).get(TRACEPARENT)
+    if isinstance(said, str):
+        return said
+    return "" if ctx.request is None else ctx.request.headers.get(TRACEPARENT, "")
 
 
 def _progress(ctx: Context) -> Callable[[JobView], Awaitable[None]] | None:

@@ -17,7 +17,7 @@ from gateway.core.answer import Page
 from gateway.core.text import clean
 from gateway.core.tool import Tool
 from gateway.transports import arguments, events
-from gateway.transports.context import CATALOG, SERVICES, caller_of
+from gateway.transports.context import CATALOG, SERVICES, TRACEPARENT, caller_of
 
 CLIENT_CHARACTERS = 100
 
@@ -75,6 +75,7 @@ def _call(tool: Tool, request: web.Request) -> Call:
         client=clean(request.headers.get(hdrs.USER_AGENT, ""), CLIENT_CHARACTERS),
         idempotency_key=arguments.idempotency_key(request),
         wait_seconds=arguments.wait_seconds(tool, request),
+        traceparent=request.headers.get(TRACEPARENT, ""),
     )
 
 

@@ -38,6 +38,7 @@ from gateway.core.errors import (
 )
 from gateway.core.text import clean
 from gateway.settings import Settings
+from gateway.telemetry import traces
 
 REASON_LIMIT = 300
 MEGABYTE = 1 << 20
@@ -109,7 +110,8 @@ class Exchange:
         was sent, else VergeOSDropped, VergeOSTimeout or VergeOSBadAnswer.
         """
         try:
-            return await self._sent(request, headers, seconds)
+            with traces.span(f"VergeOS {request.method} {request.endpoint}", kind="client"):
+                return await self._sent(request, headers, seconds)
         except ClientConnectorCertificateError as exc:
             raise await self._mistrusted(request, exc) from exc
         except ConnectionTimeoutError as exc:

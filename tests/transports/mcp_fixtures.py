@@ -133,6 +133,7 @@ class BellServices:
     settings: Settings = field(default_factory=lambda: Settings(_env_file=None))
     metrics: Metrics = field(default_factory=Metrics)
     views: None = None
+    keys: Keys = field(default_factory=lambda: Keys("simulated"))
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     bell: asyncio.Event = field(default_factory=asyncio.Event)
     waiting: asyncio.Event = field(default_factory=asyncio.Event)
