@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from pathlib import Path
 
 from gateway import __version__, client_config
 from gateway.core.errors import GatewayError
@@ -50,6 +51,10 @@ def _parser() -> argparse.ArgumentParser:
     stop.add_argument("--why", required=True, help="told to everybody whose change is refused")
     stop.add_argument("--until", type=datetime.fromisoformat, help="its end, e.g. 2027-01-31T18:00 (UTC)")
     add("unfreeze", "let changes go on")
+    audit = add("audit", "show, verify or export who changed what, and who was refused")
+    audit.add_argument("action", choices=("show", "verify", "export"))
+    audit.add_argument("files", nargs="*", type=Path, help="archives to verify, the oldest first; none = the window")
+    audit.add_argument("--limit", type=int, default=50, help="how many of the newest entries `show` prints")
     client_config.add_arguments(
         add("client-config", "print, or write, the configuration of an MCP client", client_config.run)
     )

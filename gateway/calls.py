@@ -10,9 +10,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from gateway.core.access import Caller
+from gateway.audited import audited
+from gateway.core.access import Caller, CallerKind
 from gateway.core.answer import Page, Reading, Source
-from gateway.core.errors import StoreError
+from gateway.core.errors import Forbidden, StoreError
 from gateway.core.job import Job, JobView, Plan
 from gateway.core.spender import Spender
 from gateway.core.tool import Arguments, Effect, Order, Read, Tool
@@ -47,6 +48,7 @@ class Call:
     caller: Caller
     face: Face
     client: str = ""
+    address: str = ""
     idempotency_key: str | None = None
     wait_seconds: float = 0.0
     may_ask: bool = False
@@ -54,6 +56,10 @@ class Call:
     order: Order = ORDER
     max_age: float | None = None
     traceparent: str = ""
+
+    def who(self) -> dict[str, Any]:
+        """Return who calls and from where, as the audit tells it."""
+        return {**named(self.caller), "address": self.address, "face": self.face.value, "client": self.client}
 
     @property
     def sight(self) -> Sight | None:
@@ -104,6 +110,7 @@ async def run(tool: Tool, raw: Mapping[str, Any] | Arguments, call: Call) -> Ans
     """
     with (
         observed(call, tool) as outcome,
+        audited(call.services.audit, tool.name, raw, call.who, changes=tool.changes(raw)),
         spending.bound(Spender.calling(call.caller)),
     ):
         tool.require(call.caller)
@@ -127,17 +134,27 @@ def observed(call: Call, tool: Tool) -> AbstractContextManager[Outcome]:
     )
 
 
+def named(caller: Caller) -> dict[str, Any]:
+    """Return who a caller is, as the audit tells it."""
+    return {"by": caller.name, "kind": caller.kind.value, "owner": caller.owner}
+
+
 async def answer_question(
     services: Services, caller: Caller, tool: Tool, job_id: str, *, yes: bool, question: str | None = None
 ) -> JobView:
     """Answer what a job of this tool asks, with `question` only the one of this key; return the job.
 
     It takes the permissions of the tool, for a yes also those of its graver choices.
-    Raises `Forbidden`, `UnknownJob`, `JobEnded`, `InvalidArgument`, `StoreError`.
+    An agent answers nothing. Raises `Forbidden`, `UnknownJob`, `JobEnded`, `InvalidArgument`, `StoreError`.
     """
-    for permission in (tool.permission, *(tool.escalates.values() if yes else ())):
-        caller.require(permission, f"this answer to a job of {tool.name}")
-    return await services.show(await services.jobs.answer(job_id, caller.name, yes=yes, question=question))
+    given = {"tool": tool.name, "job": job_id, "yes": yes}
+    with audited(services.audit, "answer", given, lambda: named(caller), changes=True):
+        for permission in (tool.permission, *(tool.escalates.values() if yes else ())):
+            caller.require(permission, f"this answer to a job of {tool.name}")
+        if caller.kind is CallerKind.AGENT:
+            told = f"{caller.name} is an agent, and an agent answers no job's questions"
+            raise Forbidden(told, next_step="A person may, with a key of his own.")
+        return await services.show(await services.jobs.answer(job_id, caller.name, yes=yes, question=question))
 
 
 async def _of_views(tool: Tool, arguments: Arguments, call: Call) -> Answer:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydantic import SecretStr, ValidationError
 
-from gateway import __version__, app, doctor
+from gateway import __version__, app, audit_command, doctor
 from gateway.core.errors import GatewayError
 from gateway.core.guard import unix_time
 from gateway.services import Services, open_services
@@ -22,6 +22,7 @@ from gateway.simulator import serve as serve_simulator
 from gateway.store.backend import Backend, open_backend
 from gateway.store.connection import WORKING
 from gateway.telemetry import logs
+from gateway.telemetry.archive import STDOUT
 from gateway.telemetry.loop import watched_loop
 from gateway.telemetry.traces import tracing
 from gateway.tools import CATALOG
@@ -102,12 +103,14 @@ async def _all_in_one(settings: Settings, stop: asyncio.Event, text: str, *, kee
 
 async def serve(settings: Settings, _options: argparse.Namespace) -> None:
     """Run a gateway."""
+    settings = _archiving(settings)
     async with _stopping() as stop, open_backend(settings) as backend, open_services(settings, backend) as services:
         await app.serve(services, stop, lambda url: print(f"serving on {url}", flush=True))
 
 
 async def worker(settings: Settings, _options: argparse.Namespace) -> None:
     """Run a worker."""
+    settings = _archiving(settings)
     async with AsyncExitStack() as stack:
         stop = await stack.enter_async_context(_stopping())
         backend = await stack.enter_async_context(open_backend(settings))
@@ -119,8 +122,15 @@ async def worker(settings: Settings, _options: argparse.Namespace) -> None:
         await run_worker(services, redis, stop)
 
 
+def _archiving(settings: Settings) -> Settings:
+    """Return settings under which the audit goes to stdout where nothing else is said, as containers want it."""
+    return settings if settings.audit_log else settings.model_copy(update={"audit_log": STDOUT})
+
+
 async def stdio(settings: Settings, _options: argparse.Namespace) -> None:
     """Serve one MCP client over standard input and output, with a worker beside it."""
+    if settings.audit_log == STDOUT:  # which belongs to the client
+        settings = settings.model_copy(update={"audit_log": ""})
     async with _stopping() as stop, _with_worker(settings, stop, keep=True) as (services, _backend):
         talking = asyncio.create_task(serve_stdio(services, CATALOG))
         stopping = asyncio.create_task(stop.wait())
@@ -162,6 +172,12 @@ async def unfreeze(settings: Settings, _options: argparse.Namespace) -> None:
     async with _store(settings) as services:
         ended = await services.unfreeze()
         print("nothing was frozen" if ended is None else f"changes go on; the freeze by {ended.by} is over")
+
+
+async def audit(settings: Settings, options: argparse.Namespace) -> None:
+    """Show, verify or export the audit."""
+    async with _store(settings) as services:
+        await audit_command.run(services.audit, options)
 
 
 @asynccontextmanager
@@ -222,6 +238,7 @@ COMMANDS = {
     "stdio": stdio,
     "simulator": simulator,
     "doctor": diagnose,
+    "audit": audit,
     "freeze": freeze,
     "unfreeze": unfreeze,
 }

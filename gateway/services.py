@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.core.audit import accepted
 from gateway.core.details import details
 from gateway.core.events import JobEvent
 from gateway.core.guard import Freeze
@@ -13,6 +14,7 @@ from gateway.core.job import REASON_LIMIT, Job, JobView
 from gateway.core.text import clean
 from gateway.settings import Settings
 from gateway.store.agent_stops import AgentStops
+from gateway.store.audit import AuditTrail, open_trail
 from gateway.store.backend import Backend
 from gateway.store.connection import FOLLOWING, SERVING, WORKING, Deadlines
 from gateway.store.credentials import SharedCredentials
@@ -51,6 +53,7 @@ class Services:
     sealing: Sealing
     freezing: Freezing
     protection: Protection
+    audit: AuditTrail
     views: Views
     metrics: Metrics
     closing: asyncio.Event
@@ -60,6 +63,7 @@ class Services:
         settings = self.settings
         stops = AgentStops(settings.agent_stops_per_10_minutes, settings.agent_stops_per_day)
         submitted: Submitted = await submit(self.jobs, draft, Rules(settings.same_call_seconds, stops))
+        accepted(submitted.job.id, submitted.note or "")
         return submitted.job.model_copy(update={"note": submitted.note})
 
     async def freeze(self, by: str, why: str, until: float | None = None) -> Freeze:
@@ -185,6 +189,7 @@ async def open_services(
         stack.push_async_callback(views.close)
         feed = Feed(following, jobs, views.forget, dropped=metrics.followers_dropped.inc)
         secret, guards = settings.gateway_secret_key, settings.guards
+        audit = await stack.enter_async_context(open_trail(redis, keys, settings.audit_log, metrics.audited))
         if not worker:
             await stack.enter_async_context(feed.running())
         yield Services(
@@ -199,6 +204,7 @@ async def open_services(
             sealing=Sealing(redis, keys, None if secret is None else secret.get_secret_value()),
             freezing=Freezing(redis, keys, read_only=settings.read_only),
             protection=Protection(lambda: guards, views, OwnVms(redis, keys)),
+            audit=audit,
             views=views,
             metrics=metrics,
             closing=asyncio.Event(),

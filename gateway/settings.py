@@ -70,6 +70,9 @@ class Settings(BaseSettings):
     gateway_secret_key: SecretStr | None = Field(
         None, description="Seals what clients carry for us; empty = a random key, kept in Redis."
     )
+    audit_log: str = Field(
+        "", description="File that the audit is appended to, `-` = stdout; empty = stdout for `serve` and `worker`."
+    )
     read_only: bool = Field(False, description="Refuse every change; reads go on.")
     protected: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Objects that are never stopped or changed: name globs and `tag:x`, by commas."

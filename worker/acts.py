@@ -1,14 +1,18 @@
 """What a step asks of VergeOS and does to it: the one place where a job's words become requests."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Any
 
+from gateway.core.audit import shown_arguments
 from gateway.core.drive import DriveLook
-from gateway.core.errors import VergeOSNotFound
+from gateway.core.errors import UpstreamError, VergeOSNotFound
 from gateway.core.ids import MachineKey, NetworkKey, TenantKey, VmKey
 from gateway.core.job import Act, Job, Live
 from gateway.core.snapshot import SnapshotLook
 from gateway.core.step import Look, Part, Seen
+from gateway.core.trail import kept, note
 from gateway.services import Services
 from gateway.vergeos import drives, networks, nodes, snapshots, tenants, vms
 from gateway.vergeos.client import VergeClient
@@ -86,7 +90,38 @@ async def perform(services: Services, job: Job, act: Act) -> int | None:
     Raises `UpstreamError`; its `maybe_done` tells whether the act may have happened.
     """
     client = services.vergeos.patient(wait=True)  # the look before it has paid its turn: do not waste that
-    return await ACTIONS.get(act.action, POWER[job.target.kind])(client, job, act)
+    async with _told(services, job, act) as told:
+        told["made"] = made = await ACTIONS.get(act.action, POWER[job.target.kind])(client, job, act)
+        return made
+
+
+@asynccontextmanager
+async def _told(services: Services, job: Job, act: Act) -> AsyncIterator[dict[str, Any]]:
+    """Tell the audit of an act before it is sent, and how it was answered. Raises `StoreError` where it cannot."""
+    target = job.target.model_dump(include={"kind", "key", "name"})
+    about = {"job": job.id, "act": act.label, "action": act.action}
+    by = {"by": job.owner, "agent": job.agent, "tool": job.tool, "target": target}
+    await services.audit.record_first("act", **about, **by, arguments=shown_arguments(act.params))
+    answer: dict[str, Any] = {"outcome": "cancelled"}
+    with kept() as sent:
+        try:
+            yield answer
+            answer["outcome"] = "ok"
+        except UpstreamError as error:
+            answer |= {"outcome": error.code, "detail": error.detail}
+            raise
+        finally:
+            calls = [{"method": s.method, "endpoint": s.endpoint, "outcome": s.outcome} for s in sent]
+            services.audit.record("answer", **about, **answer, calls=calls)
+    for request in sent:
+        note(request)
+
+
+def tell_end(services: Services, job: Job) -> None:
+    """Tell the audit how a job ended, and how its object was before and is after it."""
+    before, after = (seen and seen.model_dump(exclude_none=True) for seen in (job.before, job.at_end))
+    told = {"state": job.state.value, "detail": job.detail, "before": before, "after": after}
+    services.audit.record("end", job=job.id, by=job.owner, tool=job.tool, **told)
 
 
 async def _vm_action(client: VergeClient, job: Job, act: Act) -> None:

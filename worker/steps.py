@@ -356,6 +356,7 @@ class StepRun:
             job = updated(job, touched={**job.touched, **patched, **dropped}, at_end=condition(self._seen))
         job = updated(job, state=state, detail=detail, result=step.result or None, trouble=problem, ended_at=now.at)
         await self._save(job)
+        acts.tell_end(self._services, job)
         self._services.metrics.ended(job, now.at, left_off=left_off(job, self._seen))
         log.info("job ended", tool=job.tool, state=state.value, detail=detail)
 

@@ -6,7 +6,7 @@
     │   ├── Unauthorized · Forbidden · Frozen · AgentLimit
     │   └── Conflict           TargetBusy · KeyReused · JobEnded · TargetChanged · CoreNetwork
     │                          Protected · OutsideWindow
-    ├── StoreError             Redis does not answer, or is full · NewerRecord
+    ├── StoreError             Redis does not answer, or is full · NewerRecord · AuditUnavailable
     └── UpstreamError          VergeOS did not do it
         ├── VergeOSUnreachable · VergeOSDropped · VergeOSTimeout · VergeOSCertificate
         ├── VergeOSBusy          BudgetSpent
@@ -185,6 +185,13 @@ class NewerRecord(StoreError):
 
     code = "newer_record"
     next_step = "Repeat the call in some seconds: a newer version of the gateway is being rolled out."
+
+
+class AuditUnavailable(StoreError):
+    """The audit cannot be written, and nothing is changed that it could not tell of."""
+
+    code = "audit_unavailable"
+    next_step = "Make room where AUDIT_LOG points; changes go on by themselves once it can be written."
 
 
 class UpstreamError(GatewayError):

@@ -124,6 +124,11 @@ class Tool:
             if getattr(arguments, parameter):
                 caller.require(permission, f"{self.name} with {parameter}")
 
+    def changes(self, raw: Mapping[str, Any] | Arguments) -> bool:
+        """Tell whether a call with these arguments changes something; a dry run does not."""
+        dry = raw.get("dry_run") is True if isinstance(raw, Mapping) else isinstance(raw, Order) and raw.dry_run
+        return self.effect is not Effect.READ and not (self.makes_job and dry)
+
     def require_reason(self, caller: Caller, arguments: Arguments) -> None:
         """Raise `InvalidArgument` where an agent does not say why it wants a job."""
         if isinstance(arguments, Order) and caller.kind is CallerKind.AGENT and not (arguments.reason or "").strip():

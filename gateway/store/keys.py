@@ -6,6 +6,7 @@ DAY_SECONDS = 86_400
 IDEMPOTENCY_SECONDS = DAY_SECONDS  # an explicit key holds this long past its job's end
 EVENT_STREAM_LENGTH = 10_000  # the fan-out stream; a job's own history stands in its list
 JOB_EVENTS_KEPT = 500
+AUDIT_WINDOW_LENGTH = 10_000  # what can be looked at; the archive holds all
 JOB_CALLS_KEPT = 100
 VIEW_SECONDS = DAY_SECONDS  # rows nobody asks for go; how long they may be *served* is the view's own lifetime
 LATCH_SECONDS = 30 * DAY_SECONDS
@@ -122,6 +123,11 @@ class Keys:
     def own_vms(self) -> str:
         """Sorted set: uuids of the machines that our processes run on, by when they last said so. Days."""
         return self._key("own-vms")
+
+    @property
+    def audit(self) -> str:
+        """Stream: the newest entries of the audit (JSON), of all writers. Bounded by length."""
+        return self._key("audit")
 
     def agent_stops(self, agent: str) -> str:
         """Sorted set: jobs of an agent that stop something, by time of acceptance. A day."""

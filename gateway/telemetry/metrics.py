@@ -59,6 +59,7 @@ class Metrics:
             registry=registry,
         )
         self.jobs_open = Gauge(f"{PREFIX}_jobs_open", "Jobs that have not ended.", ["kind", "state"], registry=registry)
+        self.audit_entries = Counter(f"{PREFIX}_audit_entries", "Entries of the audit.", ["event"], registry=registry)
         self.steps = Counter(f"{PREFIX}_job_steps", "Steps of jobs.", ["outcome"], registry=registry)
         self.step_seconds = Histogram(
             f"{PREFIX}_job_step_duration_seconds", "Time of one step.", buckets=UPSTREAM_SECONDS, registry=registry
@@ -135,6 +136,10 @@ class Metrics:
         if counter is None:
             counter = self._reads[view, source] = self.reads.labels(view, source)
         counter.inc()
+
+    def audited(self, event: str) -> None:
+        """Count one entry of the audit."""
+        self.audit_entries.labels(event).inc()
 
     def sent(self, endpoint: str, outcome: str, seconds: float) -> None:
         """Count one request to VergeOS."""

@@ -57,6 +57,7 @@ class Door:
             caller=caller(ctx),
             face=Face.STDIO if ctx.request is None else ctx.request.get(FACE, Face.MCP),
             client=_client(ctx),
+            address="" if ctx.request is None else ctx.request.remote or "",
             wait_seconds=services.settings.mcp_wait_seconds,
             may_ask=can_answer(ctx),
             report=_progress(ctx),

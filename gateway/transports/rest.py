@@ -72,6 +72,7 @@ def _call(tool: Tool, request: web.Request) -> Call:
         services=request.app[SERVICES],
         caller=caller_of(request),
         face=Face.REST,
+        address=request.remote or "",
         client=clean(request.headers.get(hdrs.USER_AGENT, ""), CLIENT_CHARACTERS),
         idempotency_key=arguments.idempotency_key(request),
         wait_seconds=arguments.wait_seconds(tool, request),

@@ -123,6 +123,19 @@ async def break_thing(call: Call) -> Ordered:
 CATALOG = Catalog((list_things, get_thing, count_things, who_calls, fail, crash, stop_thing, break_thing))
 
 
+class Unguarded:
+    """Freezing and audit of services without Redis: nothing is frozen, and nobody is told."""
+
+    async def require_none(self) -> None:
+        pass
+
+    def require(self) -> None:
+        pass
+
+    def record(self, event: str, **members: object) -> None:
+        pass
+
+
 @dataclass
 class BellServices:
     """What the MCP faces use of the services; the one job waits for `bell`, and a call may be seen to `wait`."""
@@ -130,6 +143,8 @@ class BellServices:
     feed: Feed = field(default_factory=lambda: Feed(None, None, lambda _name, _generation: None))
     mailboxes: Mailboxes | None = None
     sealing: Sealing | None = None
+    freezing: Unguarded = field(default_factory=Unguarded)
+    audit: Unguarded = field(default_factory=Unguarded)
     settings: Settings = field(default_factory=lambda: Settings(_env_file=None))
     metrics: Metrics = field(default_factory=Metrics)
     views: None = None

@@ -20,6 +20,7 @@ from gateway.core.tool import Catalog, Effect, tool
 from gateway.core.wishes import PowerOff
 from gateway.services import Services
 from gateway.settings import Settings
+from gateway.store.audit import AuditTrail
 from gateway.store.connection import serving_json
 from gateway.store.events import Feed
 from gateway.store.freezing import Freezing
@@ -29,6 +30,7 @@ from gateway.store.mailboxes import Mailboxes
 from gateway.store.sealing import Sealing
 from gateway.store.submission import Draft
 from gateway.store.watching import Watching
+from gateway.telemetry.archive import Archive
 from gateway.telemetry.metrics import Metrics
 from gateway.transports import docs_page, events, probes, problems, rest
 from gateway.transports.context import CATALOG, SERVICES
@@ -227,6 +229,7 @@ async def _services(server, settings):
                 sealing=Sealing(redis, keys, None),
                 freezing=Freezing(redis, keys),
                 protection=None,
+                audit=AuditTrail(redis, keys, Archive(None), "house", lambda event: None),
                 views=None,
                 metrics=Metrics(),
                 closing=asyncio.Event(),
