@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet
 TOOLS := .venv-tools
 PYTEST_ARGS ?=
+# Twice the cores of a small machine: these tests wait more than they compute.
+WORKERS ?= 4
 
 .PHONY: demo test test-all check lock bench clean
 
@@ -12,7 +14,7 @@ demo: $(VENV)/installed
 	$(BIN)/vergeos-gateway demo
 
 test: check
-	$(BIN)/pytest -n 2 -m "not slow" $(PYTEST_ARGS)
+	$(BIN)/pytest -n $(WORKERS) -m "not slow" $(PYTEST_ARGS)
 
 test-all: check
 	$(BIN)/pytest -n 2 $(PYTEST_ARGS)

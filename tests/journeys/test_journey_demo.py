@@ -70,21 +70,24 @@ async def test_a_newcomer_lists_vms_and_powers_one_off_over_rest(tmp_path):
 
 async def test_an_assistant_does_the_same_over_mcp_in_both_eras(tmp_path):
     async with demo(tmp_path) as (_, url):
-        for mode, name in (("auto", "web-1"), ("legacy", "web-2")):
-            async with Client(f"{url}/mcp", mode=mode) as client:
-                heard = []
+        await asyncio.gather(makes_the_journey(url, "auto", "web-1"), makes_the_journey(url, "legacy", "web-2"))
 
-                async def progress(done, total, message, heard=heard):
-                    heard.append((done, message))
 
-                listed = await client.call_tool("list_vms", {"name": name})
-                assert listed.structured_content["items"][0]["name"] == name
-                result = await client.call_tool("power_off_vm", {"id": name, **POWER_OFF}, progress_callback=progress)
-                assert result.structured_content["state"] == "completed", result
-                assert len(heard) >= 2
-                again = await client.call_tool("power_off_vm", {"id": name, **POWER_OFF})
-                assert again.structured_content["id"] == result.structured_content["id"]
-                assert "same call" in again.structured_content["note"]
+async def makes_the_journey(url, mode, name):
+    heard = []
+
+    async def progress(done, total, message):
+        heard.append((done, message))
+
+    async with Client(f"{url}/mcp", mode=mode) as client:
+        listed = await client.call_tool("list_vms", {"name": name})
+        assert listed.structured_content["items"][0]["name"] == name
+        result = await client.call_tool("power_off_vm", {"id": name, **POWER_OFF}, progress_callback=progress)
+        assert result.structured_content["state"] == "completed", result
+        assert len(heard) >= 2
+        again = await client.call_tool("power_off_vm", {"id": name, **POWER_OFF})
+        assert again.structured_content["id"] == result.structured_content["id"]
+        assert "same call" in again.structured_content["note"]
 
 
 async def test_the_demo_is_simulated_whatever_the_environment_names(tmp_path):
