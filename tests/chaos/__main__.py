@@ -1,0 +1,39 @@
+"""`python -m tests.chaos`: a run by seed, or one run for each mutant of the engine; exit code 1 where a rule broke."""
+
+import argparse
+import asyncio
+import shutil
+import sys
+
+from tests.chaos import report
+from tests.chaos.mutants import MUTANTS
+from tests.chaos.plan import make_plan
+from tests.chaos.run import run
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser("tests.chaos", description=__doc__)
+    parser.add_argument("--jobs", type=int, default=200)
+    parser.add_argument("--vms", type=int, default=24)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--speed", type=float, default=3.0, help="how many times faster than in earnest the engine is")
+    parser.add_argument("--mutant", choices=MUTANTS, default="", help="take a safeguard out of the engine")
+    parser.add_argument("--mutants", action="store_true", help="one run for each mutant; each must break a rule")
+    parser.add_argument("--plan", action="store_true", help="print the plan and end")
+    options = parser.parse_args()
+    plan = make_plan(options.seed, jobs=options.jobs, vms=options.vms, kills=options.kills)
+    if options.plan:
+        print("\n".join(plan.lines()))
+        return 0
+    if options.mutants:
+        return asyncio.run(report.mutants(plan, speed=options.speed))
+    outcome = asyncio.run(run(plan, speed=options.speed, mutant=options.mutant))
+    print("\n".join(report.lines(outcome)))
+    if outcome.right:
+        shutil.rmtree(outcome.folder)
+    return 0 if outcome.right else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,98 @@
+"""The engine with one of its safeguards taken out: each must make the harness fail. Never part of the product."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A safeguard and how it is taken out of this process."""
+
+    without: str
+    apply: Callable[[], None]
+
+
+def _no_fence() -> None:
+    from gateway.store.jobs import Held, Jobs
+
+    save = Jobs.save
+
+    async def unfenced(self, held, job, **how):
+        fence = int(await self.redis.hget(self.keys.job(job.id), "fence") or 0)
+        return await save(self, Held(held.job, fence, held.asked), job, **how)
+
+    Jobs.save = unfenced
+
+
+def _no_order() -> None:
+    from gateway.store.jobs import Jobs
+
+    save = Jobs.save
+
+    async def first(_self, _job):
+        return None
+
+    async def in_any_order(self, held, job, *, acts=False, **how):
+        return await save(self, held, job, **how)
+
+    Jobs.turn, Jobs.save = first, in_any_order
+
+
+def _no_look() -> None:
+    from gateway.core import acting
+    from gateway.core.step import Look
+    from worker.steps import StepRun
+
+    live = StepRun._live
+
+    async def blind(self, job, step):
+        return await live(self, job, step) if isinstance(step, Look) else False
+
+    acting.unsettled = lambda _act, _seen, _now, _times: None
+    StepRun._live = blind
+
+
+def _no_sweeper() -> None:
+    from worker import runner
+
+    async def sweep(_services):
+        return None
+
+    runner.sweep = sweep
+
+
+def _no_key() -> None:
+    from gateway.store import submission
+
+    async def known(*_):
+        return None
+
+    submission._known = known
+
+
+def _no_intent() -> None:
+    from gateway.store.jobs import Held, Jobs
+
+    save = Jobs.save
+
+    async def answers_only(self, held, job, *, acts=False, **how):
+        return Held(job, held.fence, held.asked) if acts else await save(self, held, job, **how)
+
+    Jobs.save = answers_only
+
+
+def _no_identity() -> None:
+    from worker import steps
+
+    steps._refused_target = lambda _job, _seen: None
+
+
+MUTANTS = {
+    "fence": Mutant("the fence of a save", _no_fence),
+    "order": Mutant("the order of a VM's jobs", _no_order),
+    "look": Mutant("the look before an act", _no_look),
+    "sweeper": Mutant("the sweeper", _no_sweeper),
+    "key": Mutant("the idempotency key", _no_key),
+    "intent": Mutant("the intent before the act", _no_intent),
+    "identity": Mutant("the check of name, uuid and machine", _no_identity),
+}

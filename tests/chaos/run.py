@@ -1,0 +1,190 @@
+"""One run: a plan is carried out on a house of processes, everything settles, and the judge sees what is left."""
+
+import asyncio
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from redis.asyncio import Redis
+
+from gateway.core.events import JobEvent
+from gateway.core.job import Job
+from gateway.store.connection import redis_time
+from gateway.store.jobs import Jobs, read_many
+from gateway.store.keys import Keys
+from tests.chaos.callers import Callers
+from tests.chaos.evidence import Action, Evidence
+from tests.chaos.house import SITE, House
+from tests.chaos.judge import Violation, judge, taken_back
+from tests.chaos.plan import Call, Event, Plan
+from tests.chaos.trouble import Trouble
+from tests.conftest import eventually
+
+SETTLE_SECONDS = 240.0  # for everything that is under way when the plan is over
+FEW_AT_ONCE = 50
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a run."""
+
+    plan: Plan
+    violations: list[Violation]
+    evidence: Evidence
+    taken_back: list[str]
+    calls: Counter[str]
+    troubles: Counter[str]
+    seconds: float
+    folder: Path
+    unsettled: str = ""
+    errors: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def right(self) -> bool:
+        """True where no rule was broken and everything ended in time."""
+        return not self.violations and not self.unsettled
+
+
+async def run(plan: Plan, *, speed: float, mutant: str = "", folder: Path | None = None) -> Outcome:
+    """Carry out a plan and judge it; what the processes logged stays in the folder."""
+    began = time.monotonic()
+    folder = folder or Path(tempfile.mkdtemp(prefix="chaos-"))
+    house = House(folder, vms=plan.vms, speed=speed, mutant=mutant)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(house.close)
+        await house.open()
+        timeout = aiohttp.ClientTimeout(total=30)
+        connector = aiohttp.TCPConnector(limit=0, force_close=True)
+        http = await stack.enter_async_context(aiohttp.ClientSession(timeout=timeout, connector=connector))
+        vm_keys = await _vm_keys(http, house)
+        ran = await _running(http, house, vm_keys)
+        trouble = Trouble(house, http, vm_keys[: plan.vms])
+        callers = Callers(house.urls(), http, vm_keys[: plan.vms])
+        await _characters(http, house, plan, vm_keys)
+        await _carry_out(plan, callers, trouble)
+        await trouble.calm()
+        unsettled = await _settled(house)
+        evidence = await _evidence(house, http, callers, trouble, ran, vm_keys)
+    return Outcome(
+        plan=plan,
+        violations=judge(evidence),
+        evidence=evidence,
+        taken_back=taken_back(evidence),
+        calls=callers.counted,
+        troubles=house.done,
+        seconds=time.monotonic() - began,
+        folder=folder,
+        unsettled=unsettled,
+        errors=_logged(folder),
+    )
+
+
+async def _carry_out(plan: Plan, callers: Callers, trouble: Trouble) -> None:
+    """Let everything happen at its moment; return when the last caller has his answer."""
+    began = time.monotonic()
+
+    async def at(moment: Call | Event, act: Callable[[Any], Awaitable[None]]) -> None:
+        await asyncio.sleep(max(began + moment.at - time.monotonic(), 0.0))
+        await act(moment)
+
+    async with asyncio.TaskGroup() as group:
+        for call in plan.calls:
+            group.create_task(at(call, callers.carry_out))
+        for event in plan.events:
+            group.create_task(at(event, trouble.happen))
+
+
+async def _settled(house: House) -> str:
+    """Wait until no job is open; return what is still open after `SETTLE_SECONDS`, nothing where all ended."""
+    async with Redis.from_url(house.redis.url) as redis:
+        keys = Keys(SITE)
+
+        async def none_open() -> bool:
+            return await redis.zcard(keys.active) == 0
+
+        try:
+            await eventually(none_open, SETTLE_SECONDS)
+        except AssertionError:
+            return f"{await redis.zcard(keys.active)} jobs are still open"
+    return ""
+
+
+async def _evidence(
+    house: House, http: aiohttp.ClientSession, callers: Callers, trouble: Trouble, ran: dict[str, bool], vms: list[int]
+) -> Evidence:
+    await asyncio.sleep(trouble.times.settle)  # whatever should still come of a request
+    jobs = await _records(house)
+    async with http.get(f"{house.vergeos}/_sim/actions") as response:
+        actions = tuple(Action(**row) for row in await response.json())
+    return Evidence(
+        actions=actions,
+        records={job.id: job for job, _ in jobs},
+        events={job.id: told for job, told in jobs},
+        accepted=tuple(callers.accepted),
+        told=await _told(callers),
+        gone_back=tuple(house.gone_back),
+        ran=ran,
+        runs=await _running(http, house, vms),
+        replaced=tuple(trouble.replaced),
+        step_seconds=trouble.times.step,
+    )
+
+
+async def _records(house: House) -> list[tuple[Job, tuple[JobEvent, ...]]]:
+    async with Redis.from_url(house.redis.url) as redis:
+        store = Jobs(redis, Keys(SITE), days=30)
+        await redis_time(redis)
+        ids = [raw.decode() for raw in await redis.zrange(store.keys.jobs, 0, -1)]
+        records = await read_many(redis, store.keys, ids)
+        return [(job, tuple(await store.events(job.id))) for job in records]
+
+
+async def _told(callers: Callers) -> dict[str, str]:
+    """Return the state of each accepted job as REST tells it."""
+    places = asyncio.Semaphore(FEW_AT_ONCE)
+
+    async def told(job: str) -> tuple[str, str]:
+        async with places:
+            _, body = await callers.rest("GET", f"/jobs/{job}")
+            return job, body.get("state", body.get("code"))
+
+    accepted = {seen.job for seen in callers.accepted}
+    return {job: state for job, state in await asyncio.gather(*map(told, accepted)) if state != "job_not_found"}
+
+
+async def _vm_keys(http: aiohttp.ClientSession, house: House) -> list[int]:
+    """Return the keys of the VMs, lowest first."""
+    headers = {"Authorization": "Bearer demo"}
+    url = f"{house.vergeos}/api/v4/vms?fields=$key&filter=is_snapshot eq false"
+    async with http.get(url, headers=headers) as response:
+        return sorted(row["$key"] for row in await response.json())
+
+
+async def _running(http: aiohttp.ClientSession, house: House, vm_keys: list[int]) -> dict[str, bool]:
+    running = {}
+    for key in vm_keys:
+        async with http.get(f"{house.vergeos}/_sim/vms/{key}") as response:
+            running[f"vm:{key}"] = (await response.json())["running"]
+    return running
+
+
+async def _characters(http: aiohttp.ClientSession, house: House, plan: Plan, vm_keys: list[int]) -> None:
+    for vm, character in plan.characters.items():
+        async with http.patch(f"{house.vergeos}/_sim/vms/{vm_keys[vm]}", json=character) as response:
+            response.raise_for_status()
+
+
+def _logged(folder: Path) -> Counter[str]:
+    """Return what the processes logged as errors, by their last line."""
+    counted: Counter[str] = Counter()
+    for log in folder.glob("*.log"):
+        for line in log.read_text(errors="replace").splitlines():
+            if "failed" in line or "Traceback" in line:
+                counted[f"{log.stem}: {line[:160]}"] += 1
+    return counted
