@@ -7,8 +7,9 @@ TOOLS := .venv-tools
 PYTEST_ARGS ?=
 # Twice the cores of a small machine: these tests wait more than they compute.
 WORKERS ?= 4
+CHAOS_ARGS ?=
 
-.PHONY: demo test test-all check lock bench clean
+.PHONY: demo test test-all check lock bench chaos chaos-mutants clean
 
 demo: $(VENV)/installed
 	$(BIN)/vergeos-gateway demo
@@ -24,6 +25,12 @@ check: $(VENV)/installed-dev
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+chaos: $(VENV)/installed-dev
+	$(BIN)/python -m tests.chaos --jobs 2000 --vms 60 --kills 200 --seed 1 $(CHAOS_ARGS)
+
+chaos-mutants: $(VENV)/installed-dev
+	$(BIN)/python -m tests.chaos --mutants $(CHAOS_ARGS)
 
 bench: $(VENV)/installed-dev
 	$(BIN)/python -m tests.bench.reads

@@ -99,6 +99,7 @@ class StepWorker(Worker):
         if running:
             await asyncio.wait(running, timeout=DRAIN_SECONDS)
         await _end(*self.tasks.values(), *([] if self.main_task is None else [self.main_task]))
+        await asyncio.gather(*self.tasks.values(), return_exceptions=True)  # Redis away is told once, not by each step
 
 
 async def run_worker(services: Services, redis: RedisClient, stop: asyncio.Event) -> None:

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import shutil
+import signal
 import sys
 
 from tests.chaos import report
@@ -18,6 +19,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--speed", type=float, default=3.0, help="how many times faster than in earnest the engine is")
+    parser.add_argument("--seconds", type=float, default=240.0, help="for everything to settle after the plan")
     parser.add_argument("--mutant", choices=MUTANTS, default="", help="take a safeguard out of the engine")
     parser.add_argument("--mutants", action="store_true", help="one run for each mutant; each must break a rule")
     parser.add_argument("--plan", action="store_true", help="print the plan and end")
@@ -26,9 +28,10 @@ def main() -> int:
     if options.plan:
         print("\n".join(plan.lines()))
         return 0
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is ended then as well
     if options.mutants:
         return asyncio.run(report.mutants(plan, speed=options.speed))
-    outcome = asyncio.run(run(plan, speed=options.speed, mutant=options.mutant))
+    outcome = asyncio.run(run(plan, speed=options.speed, mutant=options.mutant, settle_seconds=options.seconds))
     print("\n".join(report.lines(outcome)))
     if outcome.right:
         shutil.rmtree(outcome.folder)

@@ -1,4 +1,4 @@
-"""Carries out a plan's calls as callers do: over REST and MCP, again after a failure, with hang-ups and changes of mind."""
+"""Makes a plan's calls as callers do: over REST and MCP, again after a failure, with hang-ups and second thoughts."""
 
 import asyncio
 import itertools

@@ -74,7 +74,7 @@ class GoneBack:
 
 @dataclass(frozen=True)
 class Evidence:
-    """All of it. `ran` tells which objects ran at the begin, `runs` at the end; `replaced` VMs anew under their keys."""
+    """All of it. `ran`: what ran at the begin; `runs`: what does at the end; `replaced`: VMs that were made anew."""
 
     actions: tuple[Action, ...]
     records: Mapping[str, Job]

@@ -9,7 +9,7 @@ from typing import cast
 from gateway.core.job import Job, JobState
 from gateway.core.text import NAME_LIMIT, clean
 from gateway.core.wishes import Resize, RestoreSnapshot
-from tests.chaos.evidence import LEADS_TO, PERSON, Accepted, Action, Evidence
+from tests.chaos.evidence import LEADS_TO, Accepted, Action, Evidence
 
 JUST_SECONDS = 5.0  # an end may tell of what was seen this long ago
 CREATES = {"create_snapshot": "create_snapshot", "add_drive": "create_drive"}  # kind -> label of the act
@@ -190,12 +190,12 @@ def _resized(evidence: Evidence, job: Job, wanted: dict[str, int]) -> bool:
 def left_off(evidence: Evidence) -> Iterator[Violation]:
     """Whoever stops a VM on the way starts it again, however the job ends; people may stop it meanwhile."""
     for job in evidence.records.values():
-        if job.ended_at is None or not _must_run(job) or job.trouble is not None and job.trouble.code == "target_gone":
+        gone = job.trouble is not None and job.trouble.code == "target_gone"
+        if job.ended_at is None or gone or not _must_run(job):
             continue
-        power = evidence.power(job.target.ref)
-        last = next((user for moment, _, user in reversed(power) if moment <= job.ended_at), "")
-        on = evidence.was(job.target.ref, True, job.ended_at - JUST_SECONDS, job.ended_at + 0.2)
-        if not on and last != PERSON and last.startswith(f"{job.id}/"):
+        power = reversed(evidence.power(job.target.ref))
+        _, runs, user = next((landed for landed in power if landed[0] <= job.ended_at), (0.0, True, ""))
+        if not runs and user.startswith(f"{job.id}/"):
             yield Violation("left off", job.id, story(evidence, job))
 
 
@@ -274,6 +274,10 @@ def events(evidence: Evidence) -> Iterator[Violation]:
             yield Violation("events", job_id, f"{[event.state.value for event in told]} of a job {job.state}")
 
 
+BREACHES = (
+    *("lost", "unfinished", "doubled", "unrecorded", "two jobs for one key", "key misused", "wrong target"),
+    *("wrong end", "left off", "nobody asked", "forced", "order", "outcome unknown", "events"),
+)
 RULES: tuple[Rule, ...] = (
     lost,
     doubled,

@@ -8,7 +8,8 @@ from typing import Any
 CALLERS = ("ann", "ben", "cron", "agent-7")
 SECONDS_PER_JOB, SECONDS_PER_KILL = 0.2, 2.0  # how fast the plan goes on two cores
 QUIET_SECONDS = 3.0  # at its begin: whoever is killed has worked before
-WRITES = "vm_actions|vnet_actions|tenant_actions|machine_snapshots|machine_drives|/vms/"
+BY_HAND = "by=person"  # in the query of what people do in VergeOS' own UI: faults leave that alone
+WRITES = f"^(?!.*{BY_HAND}).*(vm_actions|vnet_actions|tenant_actions|machine_snapshots|machine_drives|/vms/)"
 NETWORKS, TENANTS = (3, 4, 5, 7), (1, 2, 3)  # keys that each simulation has; core and dmz are guarded
 
 
@@ -38,7 +39,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happens to the system: `what` is a method of `harness.Trouble`, `to` a process or a VM's number."""
+    """Something that happens: `what` is a method of `trouble.Trouble`, `to` names a process or counts a VM."""
 
     at: float
     what: str

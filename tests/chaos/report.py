@@ -1,12 +1,16 @@
-"""A run's report, for people: what was done and what happened, and each broken rule with its story."""
+"""Reports for people: what a run did and what befell it, each broken rule with its story; the table of the mutants."""
 
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 
-from tests.chaos.judge import RULES
-from tests.chaos.run import Outcome
+from tests.chaos.judge import BREACHES
+from tests.chaos.mutants import MUTANTS
+from tests.chaos.plan import Plan
+from tests.chaos.run import Outcome, run
 
-MOST_STORIES = 40
+MOST_STORIES, MOST_CHARACTERS = 40, 400
+MUTANT_SECONDS = 60.0  # a mutant may never settle
 
 
 def lines(outcome: Outcome) -> Iterator[str]:
@@ -22,17 +26,35 @@ def lines(outcome: Outcome) -> Iterator[str]:
     yield f"carried out {_counted(sent)}"
     yield f"by people   {_counted(Counter(action.action for action in evidence.actions if action.job is None))}"
     for gap in evidence.gone_back:
-        yield f"Redis went back {gap.back_at - gap.copied_at:.1f} s; {len(outcome.taken_back)} accepted jobs in all taken back"
+        yield f"Redis went back {gap.back_at - gap.copied_at:.1f} s"
+    if evidence.gone_back:
+        yield f"taken back  {len(outcome.taken_back)} accepted jobs, by old copies of Redis"
     if outcome.errors:
         yield f"logged      {_counted(outcome.errors)}"
     if outcome.unsettled:
         yield f"NOT SETTLED {outcome.unsettled}"
     broken = Counter(violation.rule for violation in outcome.violations)
-    for name in dict.fromkeys((*(rule.__name__ for rule in RULES), *broken)):
-        yield f"  {broken.get(name, 0):4} {name}" if name in broken or not broken else f"     0 {name}"
+    for name in BREACHES:
+        yield f"{broken[name]:6} {name}"
     for violation in outcome.violations[:MOST_STORIES]:
         yield f"{violation.rule}: job {violation.job}: {violation.story}"
     yield "RIGHT: nothing lost, nothing doubled, nothing wrong" if outcome.right else f"WRONG; logs in {outcome.folder}"
+
+
+async def mutants(plan: Plan, *, speed: float) -> int:
+    """Run the plan once for each mutant and print which rules it broke; return 1 where one broke none."""
+    survived = 0
+    for name, mutant in MUTANTS.items():
+        outcome = await run(plan, speed=speed, mutant=name, settle_seconds=MUTANT_SECONDS)
+        broken = Counter(violation.rule for violation in outcome.violations)
+        if outcome.unsettled:
+            broken["unfinished"] += 0
+        survived += not broken
+        print(f"without {mutant.without:36} {_counted(broken) if broken else 'SURVIVED'}", flush=True)
+        for violation in outcome.violations[:1]:
+            print(f"        e.g. {violation.rule}: {violation.story[:MOST_CHARACTERS]}", flush=True)
+        shutil.rmtree(outcome.folder)
+    return 1 if survived else 0
 
 
 def _end(state: str, trouble: object) -> str:

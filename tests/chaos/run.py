@@ -1,11 +1,13 @@
 """One run: a plan is carried out on a house of processes, everything settles, and the judge sees what is left."""
 
 import asyncio
+import json
+import re
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ from tests.conftest import eventually
 
 SETTLE_SECONDS = 240.0  # for everything that is under way when the plan is over
 FEW_AT_ONCE = 50
+WORDS = 50  # characters of a log line that tell what it is about
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,14 @@ class Outcome:
         return not self.violations and not self.unsettled
 
 
-async def run(plan: Plan, *, speed: float, mutant: str = "", folder: Path | None = None) -> Outcome:
+async def run(
+    plan: Plan,
+    *,
+    speed: float,
+    mutant: str = "",
+    folder: Path | None = None,
+    settle_seconds: float = SETTLE_SECONDS,
+) -> Outcome:
     """Carry out a plan and judge it; what the processes logged stays in the folder."""
     began = time.monotonic()
     folder = folder or Path(tempfile.mkdtemp(prefix="chaos-"))
@@ -69,7 +79,7 @@ async def run(plan: Plan, *, speed: float, mutant: str = "", folder: Path | None
         await _characters(http, house, plan, vm_keys)
         await _carry_out(plan, callers, trouble)
         await trouble.calm()
-        unsettled = await _settled(house)
+        unsettled = await _settled(house, settle_seconds)
         evidence = await _evidence(house, http, callers, trouble, ran, vm_keys)
     return Outcome(
         plan=plan,
@@ -100,8 +110,8 @@ async def _carry_out(plan: Plan, callers: Callers, trouble: Trouble) -> None:
             group.create_task(at(event, trouble.happen))
 
 
-async def _settled(house: House) -> str:
-    """Wait until no job is open; return what is still open after `SETTLE_SECONDS`, nothing where all ended."""
+async def _settled(house: House, seconds: float) -> str:
+    """Wait until no job is open; return what is still open after so many seconds, nothing where all ended."""
     async with Redis.from_url(house.redis.url) as redis:
         keys = Keys(SITE)
 
@@ -109,7 +119,7 @@ async def _settled(house: House) -> str:
             return await redis.zcard(keys.active) == 0
 
         try:
-            await eventually(none_open, SETTLE_SECONDS)
+            await eventually(none_open, seconds)
         except AssertionError:
             return f"{await redis.zcard(keys.active)} jobs are still open"
     return ""
@@ -181,10 +191,12 @@ async def _characters(http: aiohttp.ClientSession, house: House, plan: Plan, vm_
 
 
 def _logged(folder: Path) -> Counter[str]:
-    """Return what the processes logged as errors, by their last line."""
+    """Return what the processes logged as warnings and errors, by process and the event's own words."""
     counted: Counter[str] = Counter()
-    for log in folder.glob("*.log"):
+    for log in folder.glob("*[01].log"):
         for line in log.read_text(errors="replace").splitlines():
-            if "failed" in line or "Traceback" in line:
-                counted[f"{log.stem}: {line[:160]}"] += 1
+            with suppress(ValueError):
+                entry = json.loads(line)
+                words = re.sub(r"[0-9a-f]{16}|[\d.]+s", "…", str(entry["event"]))[:WORDS]
+                counted[f"{log.stem.rstrip('01')} {entry['level']} '{words}' {entry.get('error', '')}".strip()] += 1
     return counted

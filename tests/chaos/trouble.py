@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 from gateway.core.times import EngineTimes
 from gateway.store.keys import Keys
 from tests.chaos.house import SITE, House
-from tests.chaos.plan import Event
+from tests.chaos.plan import BY_HAND, Event
 from tests.chaos.vergeos import PERSON_KEY
 
 LATEST_SHARE = 0.35  # of `settle`: what lands later than a lost answer does so within this part of it
@@ -60,7 +60,7 @@ class Trouble:
     async def blackout(self, event: Event) -> None:
         """VergeOS drops every connection for some seconds; faults that were in force are over then."""
         await self._control("DELETE", "faults")
-        await self._control("POST", "faults", {"kind": "reset_before", "count": None, "path": "/api/"})
+        await self._control("POST", "faults", {"kind": "reset_before", "count": None, "path": f"^/api/(?!.*{BY_HAND})"})
         await asyncio.sleep(event.options["seconds"])
         await self._control("DELETE", "faults")
         self.house.done["blackout"] += 1
@@ -125,6 +125,6 @@ class Trouble:
 
     async def _person(self, method: str, path: str, body: dict[str, Any]) -> None:
         headers = {"Authorization": f"Bearer {PERSON_KEY}"}
-        url = f"{self.house.vergeos}/api/v4/{path}"
+        url = f"{self.house.vergeos}/api/v4/{path}?{BY_HAND}"
         async with self.http.request(method, url, json=body, headers=headers) as response:
             await response.read()

@@ -16,6 +16,7 @@ class MarkedApi(Api):
     """Notes at each action the job and the act's label, as our workers send them in a header, in place of the user."""
 
     def answer(self, request: ApiRequest) -> Answer:
+        self.db.clock.settle()  # what was due meanwhile is carried out for others
         before = len(self.world.journal.actions)
         answer = super().answer(request)
         for action in self.world.journal.actions[before:]:
