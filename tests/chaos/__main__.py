@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import pickle
 import shutil
 import signal
 import sys
@@ -33,6 +34,8 @@ def main() -> int:
         return asyncio.run(report.mutants(plan, speed=options.speed))
     outcome = asyncio.run(run(plan, speed=options.speed, mutant=options.mutant, settle_seconds=options.seconds))
     print("\n".join(report.lines(outcome)))
+    if not outcome.right:
+        (outcome.folder / "evidence.pickle").write_bytes(pickle.dumps(outcome.evidence))
     if outcome.right:
         shutil.rmtree(outcome.folder)
     return 0 if outcome.right else 1

@@ -63,10 +63,6 @@ class GoneBack:
     copied_at: float
     back_at: float
 
-    def took(self, moment: float) -> bool:
-        """Tell whether what was written at this moment is lost."""
-        return self.copied_at - 0.5 <= moment <= self.back_at
-
     def touched(self, job: Job) -> bool:
         """Tell whether a job lived then, so that a part of its story may be lost."""
         return job.created_at <= self.back_at and (job.ended_at is None or job.ended_at >= self.copied_at - 0.5)
@@ -87,9 +83,9 @@ class Evidence:
     replaced: tuple[tuple[str, float], ...] = ()
     step_seconds: float = 3.0
 
-    def lost(self, moment: float) -> bool:
-        """Tell whether Redis may have lost what was written at this moment."""
-        return any(gap.took(moment) for gap in self.gone_back)
+    def lost(self, since: float, until: float) -> bool:
+        """Tell whether Redis may have lost what was written at some moment between these two."""
+        return any(since <= gap.back_at and gap.copied_at - 0.5 <= until for gap in self.gone_back)
 
     def touched(self, job: Job) -> bool:
         """Tell whether a part of this job's story may be lost."""

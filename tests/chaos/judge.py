@@ -12,6 +12,7 @@ from gateway.core.wishes import Resize, RestoreSnapshot
 from tests.chaos.evidence import LEADS_TO, Accepted, Action, Evidence
 
 JUST_SECONDS = 5.0  # an end may tell of what was seen this long ago
+ANSWER_SECONDS = 4.0  # an MCP call may wait this long before it names its job
 CREATES = {"create_snapshot": "create_snapshot", "add_drive": "create_drive"}  # kind -> label of the act
 STOPPING = {"poweroff", "stop"}  # labels of what asks a guest, before a kill
 AT_MOST_ONCE = {"reset", "restore_snapshot", "network_action", "tenant_action"}  # may end without knowing
@@ -54,7 +55,7 @@ def lost(evidence: Evidence) -> Iterator[Violation]:
     for job_id, accepted in _first(evidence.accepted).items():
         job = evidence.records.get(job_id)
         if job is None:
-            if not evidence.lost(accepted.at):
+            if not _took(evidence, accepted):
                 yield Violation("lost", job_id, f"{accepted.call} was answered with it and there is no record")
         elif not job.state.final:
             yield Violation("unfinished", job_id, story(evidence, job))
@@ -65,7 +66,12 @@ def lost(evidence: Evidence) -> Iterator[Violation]:
 def taken_back(evidence: Evidence) -> list[str]:
     """Return the accepted jobs whose records an old copy of Redis took back."""
     first = _first(evidence.accepted)
-    return [job for job, seen in first.items() if job not in evidence.records and evidence.lost(seen.at)]
+    return [job for job, seen in first.items() if job not in evidence.records and _took(evidence, seen)]
+
+
+def _took(evidence: Evidence, accepted: Accepted) -> bool:
+    """Tell whether an old copy of Redis took a job back; its answer may come a while after its record was written."""
+    return evidence.lost(accepted.at - ANSWER_SECONDS, accepted.at)
 
 
 def doubled(evidence: Evidence) -> Iterator[Violation]:
@@ -76,7 +82,7 @@ def doubled(evidence: Evidence) -> Iterator[Violation]:
             continue
         job = evidence.records.get(action.job)
         if job is None or evidence.touched(job):
-            counted[action.job, action.label] += action.effect_at is not None
+            counted[action.job, action.label] += action.effect_at is not None and not _mended(evidence, action)
         else:
             counted[action.job, action.label] += 1
     for (job_id, label), times in counted.items():
@@ -86,6 +92,15 @@ def doubled(evidence: Evidence) -> Iterator[Violation]:
             yield Violation("doubled", job_id, f"'{label}' {times} times: {words}")
 
 
+def _mended(evidence: Evidence, action: Action) -> bool:
+    """Tell whether somebody else switched the object between this act and the same one before it."""
+    if action.ref is None or action.effect_at is None:
+        return False
+    users = [user for moment, _, user in evidence.power(action.ref) if moment < action.effect_at]
+    same = [number for number, user in enumerate(users) if user == action.user]
+    return bool(same) and any(user.partition("/")[0] != action.job for user in users[same[-1] :])
+
+
 def unrecorded(evidence: Evidence) -> Iterator[Violation]:
     """What VergeOS carried out for a job stands in the job's record as an act."""
     for action in evidence.actions:
@@ -93,7 +108,7 @@ def unrecorded(evidence: Evidence) -> Iterator[Violation]:
             continue
         job = evidence.records.get(action.job)
         if job is None:
-            if not evidence.lost(action.at - evidence.step_seconds):
+            if not evidence.lost(action.at - evidence.step_seconds, action.at):
                 yield Violation("unrecorded", action.job, f"'{action.action}' of {action.name!r} for a job unknown")
         elif job.act(action.label) is None and not evidence.touched(job):
             yield Violation("unrecorded", job.id, f"'{action.label}' is no act of {story(evidence, job)}")

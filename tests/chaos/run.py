@@ -72,7 +72,7 @@ async def run(
         timeout = aiohttp.ClientTimeout(total=30)
         connector = aiohttp.TCPConnector(limit=0, force_close=True)
         http = await stack.enter_async_context(aiohttp.ClientSession(timeout=timeout, connector=connector))
-        vm_keys = await _vm_keys(http, house)
+        vm_keys = await vm_keys_of(http, house)
         ran = await _running(http, house, vm_keys)
         trouble = Trouble(house, http, vm_keys[: plan.vms])
         callers = Callers(house.urls(), http, vm_keys[: plan.vms])
@@ -168,7 +168,7 @@ async def _told(callers: Callers) -> dict[str, str]:
     return {job: state for job, state in await asyncio.gather(*map(told, accepted)) if state != "job_not_found"}
 
 
-async def _vm_keys(http: aiohttp.ClientSession, house: House) -> list[int]:
+async def vm_keys_of(http: aiohttp.ClientSession, house: House) -> list[int]:
     """Return the keys of the VMs, lowest first."""
     headers = {"Authorization": "Bearer demo"}
     url = f"{house.vergeos}/api/v4/vms?fields=$key&filter=is_snapshot eq false"

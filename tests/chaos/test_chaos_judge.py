@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.core.events import JobEvent
-from gateway.core.job import Act, Before, Job, JobState, Problem, Question, Target
+from gateway.core.job import Act, Condition, Job, JobState, Problem, Question, Target
 from gateway.core.wishes import CreateSnapshot, PowerOff, PowerOn, Resize
 from tests.chaos.evidence import PERSON, Accepted, Action, Evidence, GoneBack
 from tests.chaos.judge import BREACHES, judge, taken_back
@@ -55,7 +55,7 @@ def breaches(evidence):
 OFF = job_of("j1", None, "poweroff", "kill")
 OFF_ACTIONS = (done("poweroff", T + 1, landed=None), done("kill", T + 5))
 RESIZE = Resize(cpu_cores=4, may_stop=True, force=True, wait_seconds=1)
-RAN = Before(running=True, started_at=1.0, cpu_cores=2, ram_mb=1024)
+RAN = Condition(running=True, started_at=1.0, cpu_cores=2, ram_mb=1024)
 SIZED = done("update", T + 1, label="change", table="vms", params={"cpu_cores": 4})
 
 
