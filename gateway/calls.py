@@ -6,23 +6,27 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
 from gateway.audited import audited
 from gateway.core.access import Caller, CallerKind
 from gateway.core.answer import Page, Reading, Source
-from gateway.core.errors import Forbidden, StoreError
+from gateway.core.errors import Forbidden, InvalidArgument, StoreError
 from gateway.core.job import Job, JobView, Plan
 from gateway.core.spender import Spender
 from gateway.core.tool import Arguments, Effect, Order, Read, Tool
 from gateway.services import Services
+from gateway.telemetry import traces
 from gateway.telemetry.observed import Outcome, observed_call
 from gateway.vergeos import spending
 from gateway.views.reads import CallReads, Sight
 
+Rendered = TypeVar("Rendered")
+
 ORDER = Order()  # nothing was said about the job
+RENDERINGS_KEPT = 8  # of one answer: a few faces, each with its ways to ask
 
 
 class Face(StrEnum):
@@ -88,6 +92,19 @@ class Answer:
     older_because: str = ""
     rendered: dict[str, Any] = field(default_factory=dict, compare=False)
 
+    def made(self, face: str, make: Callable[[], Rendered]) -> Rendered:
+        """Return what a face makes of this answer, made once; the latest few are kept."""
+        made: Rendered | None = self.rendered.get(face)
+        if made is None:
+            if len(self.rendered) >= RENDERINGS_KEPT:
+                self.rendered.clear()
+            made = self.rendered[face] = make()
+        return made
+
+    def age_ms(self, now: float) -> int:
+        """Return the milliseconds since VergeOS was asked; `now` in Unix seconds."""
+        return 0 if self.as_of is None else max(0, round((now - self.as_of) * 1000))
+
     @property
     def job(self) -> JobView | None:
         """The job, where the call made one or asked for one."""
@@ -108,6 +125,9 @@ async def run(tool: Tool, raw: Mapping[str, Any] | Arguments, call: Call) -> Ans
     Raises a `GatewayError` and nothing else, but for a bug: its code, detail and next step may be
     shown to the caller as they stand.
     """
+    kept = kept_answer(tool, raw, call)
+    if kept is not None:
+        return kept
     with (
         observed(call, tool) as outcome,
         audited(call.services.audit, tool.name, raw, call.who, changes=tool.changes(raw)),
@@ -157,15 +177,35 @@ async def answer_question(
         return await services.show(await services.jobs.answer(job_id, caller.name, yes=yes, question=question))
 
 
-async def _of_views(tool: Tool, arguments: Arguments, call: Call) -> Answer:
-    """Return the answer that is kept for such a call while the rows that it was made of stand, else a new one."""
-    kept, named = call.services.views.kept, (tool.name, arguments.key)
-    max_age = arguments.max_age if isinstance(arguments, Read) else None
-    answer: Answer | None = kept.get(named, call.sight, max_age)
+def kept_answer(tool: Tool, raw: Mapping[str, Any] | Arguments, call: Call) -> Answer | None:
+    """Return the answer that is kept for such a call while the rows that it was made of stand, observed like any call.
+
+    What is refused or wrong has none: it is left to the long way, which tells. VergeOS is not asked on this one.
+    """
+    began = time.perf_counter()
+    if not tool.of_views or not call.caller.may(tool.permission):
+        return None
+    try:
+        arguments = raw if isinstance(raw, Arguments) else tool.parse(raw)
+    except InvalidArgument:
+        return None
+    services, max_age = call.services, arguments.max_age if isinstance(arguments, Read) else None
+    answer: Answer | None = services.views.kept.get((tool.name, arguments.key), call.sight, max_age)
     if answer is None:
-        call = replace(call, max_age=max_age)
-        answer = await _answer(tool, await tool.run(call.views, **_own(tool, arguments)), arguments, call)
-        kept.put(named, call.sight, call.views, answer)
+        return None
+    if services.settings.log_reads or traces.traced():
+        with observed(call, tool) as outcome:
+            outcome.ok()
+    else:
+        services.metrics.called(tool.name, call.face.value, call.caller, "ok", time.perf_counter() - began)
+    return answer
+
+
+async def _of_views(tool: Tool, arguments: Arguments, call: Call) -> Answer:
+    """Return an answer made of views alone, and keep it while their rows stand."""
+    call = replace(call, max_age=arguments.max_age if isinstance(arguments, Read) else None)
+    answer = await _answer(tool, await tool.run(call.views, **_own(tool, arguments)), arguments, call)
+    call.services.views.kept.put((tool.name, arguments.key), call.sight, call.views, answer)
     return answer
 
 

@@ -14,6 +14,7 @@ UPSTREAM_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.
 LOOP_SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 MOST_CALLERS = 100  # with a series of their own; the calls of all others are counted as OTHER
 OTHER = "other"
+MOST_AT_HAND = 10_000  # tools by faces, callers and outcomes whose series are not looked up each time
 JOB_SECONDS = (0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600, 14400)
 
 
@@ -97,12 +98,23 @@ class Metrics:
         ProcessCollector(namespace=PREFIX, registry=registry)
         self._callers: dict[str, str] = {}
         self._reads: dict[tuple[str, str], Counter] = {}
+        self._called: dict[tuple[str, str, str, str], tuple[Counter, Counter, Histogram]] = {}
 
     def called(self, tool: str, face: str, caller: Caller, outcome: str, seconds: float) -> None:
-        """Count one call; `outcome` is "ok" or the code of its error."""
-        self.calls.labels(tool, face, outcome).inc()
-        self.call_seconds.labels(tool, face).observe(seconds)
-        self.caller_calls.labels(self._label_of(caller.name), caller.kind.value).inc()
+        """Count one call; `outcome` is "ok" or the code of its error. Series are looked up once and kept at hand."""
+        found = self._called.get((tool, face, caller.name, outcome))
+        if found is None:
+            found = (
+                self.calls.labels(tool, face, outcome),
+                self.caller_calls.labels(self._label_of(caller.name), caller.kind.value),
+                self.call_seconds.labels(tool, face),
+            )
+            if len(self._called) < MOST_AT_HAND:
+                self._called[tool, face, caller.name, outcome] = found
+        calls, callers, duration = found
+        calls.inc()
+        callers.inc()
+        duration.observe(seconds)
 
     def show_open(self, jobs: Iterable[Job], now: float) -> None:
         """Show these as the open jobs; one that asks is as old as its question."""

@@ -40,6 +40,11 @@ def tracing(endpoint: str, service: str) -> Iterator[None]:
         provider.shutdown()  # sends what is left
 
 
+def traced() -> bool:
+    """Tell whether this process sends spans."""
+    return _tracer is not None
+
+
 def span(
     name: str, *, parent: str = "", kind: Literal["internal", "server", "client"] = "internal", **attributes: str | int
 ) -> AbstractContextManager[None]:

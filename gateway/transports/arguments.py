@@ -10,7 +10,7 @@ from multidict import MultiMapping
 
 from gateway.core.errors import CallError, InvalidArgument
 from gateway.core.text import clean
-from gateway.core.tool import Tool
+from gateway.core.tool import Arguments, Tool
 
 WAIT_LIMIT_SECONDS = 45.0
 KEY_LIMIT = 200
@@ -19,6 +19,7 @@ BODY_WITHIN_SECONDS = 30.0  # a client that trickles its body must not hold a co
 SHOWN_CHARACTERS = 60
 WAIT = "wait"
 READS = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
+QUERIES_KEPT = 2_048  # of one tool
 
 
 class MalformedBody(CallError):
@@ -40,6 +41,49 @@ async def of_route(tool: Tool, request: web.Request) -> dict[str, Any]:
         _require_no_query(tool, request.query)
         given = await json_object(request)
     return _with_path(given, request.match_info)
+
+
+class Queries:
+    """The arguments of reads of one tool, validated once for each path and query; the latest are kept."""
+
+    def __init__(self, tool: Tool) -> None:
+        self._tool = tool
+        self._known: dict[tuple[str, str], Arguments] = {}
+
+    async def arguments(self, request: web.Request) -> dict[str, Any] | Arguments:
+        """Return the arguments of a read; raw ones where they are wrong, for that is told where the call is made.
+
+        How old the answer may be is told by `max_age`, or else by the header `Cache-Control`. Raises as `of_route`.
+        """
+        if request.body_exists:
+            return await of_route(self._tool, request)
+        wanted = request.headers.get(hdrs.CACHE_CONTROL, "")
+        known = self._known.get((request.raw_path, wanted))
+        return known or self._parsed(request, wanted, await of_route(self._tool, request))
+
+    def _parsed(self, request: web.Request, wanted: str, given: dict[str, Any]) -> dict[str, Any] | Arguments:
+        given = _aged(self._tool, wanted) | given
+        try:
+            known = self._tool.parse(given)
+        except InvalidArgument:
+            return given
+        if len(self._known) >= QUERIES_KEPT:
+            self._known.clear()
+        self._known[request.raw_path, wanted] = known
+        return known
+
+
+def _aged(tool: Tool, cache_control: str) -> dict[str, Any]:
+    """Return the age that the header `Cache-Control` of a read wants: `no-cache` is 0, as browsers mean it."""
+    if "max_age" not in tool.arguments.model_fields:
+        return {}
+    for directive in cache_control.lower().split(","):
+        name, _, seconds = directive.strip().partition("=")
+        if name == "no-cache":
+            return {"max_age": 0}
+        if name == "max-age" and seconds.isascii() and seconds.isdigit():
+            return {"max_age": seconds}
+    return {}
 
 
 def _whole_list(tool: Tool) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from functools import lru_cache
 from urllib.parse import urlsplit
 
 from aiohttp import hdrs, web
-from aiohttp.typedefs import Handler
 
 from gateway.core.errors import CallError
 from gateway.core.text import clean
@@ -47,17 +46,15 @@ def origin_allowed(origin: str | None, allowed: Collection[str]) -> bool:
     return scheme.lower() in {"http", "https"} and host_allowed(address, allowed)
 
 
-@web.middleware
-async def known_hosts(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Let through what names a known Host and, if any, a known Origin; raise `HostNotAllowed`, `OriginNotAllowed`."""
+def require_known(request: web.Request) -> None:
+    """Raise `HostNotAllowed`, `OriginNotAllowed` unless a request names a known Host and, if any, a known Origin."""
     settings = request.app[SERVICES].settings
     allowed = (*settings.allowed_hosts, settings.host)
     host, origin = request.headers.get(hdrs.HOST), request.headers.get(hdrs.ORIGIN)
-    if request.path not in ASKED_BY_ADDRESS and not host_allowed(host, allowed):
+    if not host_allowed(host, allowed) and request.path not in ASKED_BY_ADDRESS:
         raise HostNotAllowed(f"this gateway is not {clean(host or 'nameless', SHOWN_CHARACTERS)}")
     if not origin_allowed(origin, allowed):
         raise OriginNotAllowed(f"a page of {clean(origin or '', SHOWN_CHARACTERS)} may not call this gateway")
-    return await handler(request)
 
 
 @lru_cache(maxsize=256)

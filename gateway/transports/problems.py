@@ -12,7 +12,8 @@ from aiohttp.typedefs import Handler
 from gateway.core.errors import GatewayError
 from gateway.core.text import clean
 from gateway.telemetry.logs import get_logger
-from gateway.transports.hosts import known_hosts
+from gateway.transports.hosts import require_known
+from gateway.transports.ready import OWN_HEADERS
 
 TYPE_PREFIX = "urn:vergeos-gateway:problem:"
 SHOWN_CHARACTERS = 200
@@ -29,8 +30,8 @@ log = get_logger(__name__)
 
 
 def install(app: web.Application) -> None:
-    """Give the application its outermost middlewares: problem documents, then known hosts only."""
-    app.middlewares[:0] = [as_problems, known_hosts]
+    """Give the application its outermost middleware: problem documents, for unknown hosts too."""
+    app.middlewares.insert(0, as_problems)
     app.on_response_prepare.append(_set_own_headers)
 
 
@@ -38,6 +39,7 @@ def install(app: web.Application) -> None:
 async def as_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer every failure with a problem document; what is not meant for callers stays in our log."""
     try:
+        require_known(request)
         return await handler(request)
     except GatewayError as error:
         return problem_of(error)
@@ -95,5 +97,4 @@ def _route(request: web.Request) -> str:
 
 
 async def _set_own_headers(_request: web.Request, response: web.StreamResponse) -> None:
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers[hdrs.SERVER] = "vergeos-gateway"  # the libraries' versions are nobody's business
+    response.headers.update(OWN_HEADERS)

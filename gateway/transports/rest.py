@@ -1,10 +1,8 @@
 """REST, derived from the catalog: a route for each tool's resource, and every tool by its name."""
 
-import hashlib
 import re
 import time
-from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import orjson
@@ -18,53 +16,70 @@ from gateway.core.text import clean
 from gateway.core.tool import Tool
 from gateway.transports import arguments, events
 from gateway.transports.context import CATALOG, SERVICES, TRACEPARENT, caller_of
+from gateway.transports.ready import Ready
 
-CLIENT_CHARACTERS = 100
+CLIENT_CHARACTERS, REASON_CHARACTERS = 100, 200
 
 
 def mount(app: web.Application) -> None:
     """Add the routes of every tool in `app[CATALOG]`, `/tools`, and what jobs have besides their tools."""
     for tool in app[CATALOG]:
         for route in tool.routes:
-            _add(app, route.method, _pattern(route.path), _resource(tool))
+            _add(app, route.method, _pattern(route.path), _resource(tool, route.method))
     _add(app, hdrs.METH_GET, "/tools", list_tools)
     _add(app, hdrs.METH_GET, "/tools/{name}", show_tool)
     _add(app, hdrs.METH_POST, "/tools/{name}", call_tool)
     events.mount(app)
 
 
-async def list_tools(request: web.Request) -> web.Response:
+async def list_tools(request: web.Request) -> web.StreamResponse:
     """Answer the tools that the caller may use, under `tools`."""
     tools = request.app[CATALOG].usable_by(caller_of(request))
-    return _read(request, orjson.dumps({"tools": [_described(tool) for tool in tools]}), {})
+    return Ready(orjson.dumps({"tools": [_described(tool) for tool in tools]}), {}).response(request)
 
 
-async def show_tool(request: web.Request) -> web.Response:
+async def show_tool(request: web.Request) -> web.StreamResponse:
     """Answer one tool; raise `UnknownTool`, `Forbidden`."""
     tool = request.app[CATALOG][request.match_info["name"]]
     tool.require(caller_of(request))
-    return _read(request, orjson.dumps(_described(tool)), {})
+    return Ready(orjson.dumps(_described(tool)), {}).response(request)
 
 
-async def call_tool(request: web.Request) -> web.Response:
+async def call_tool(request: web.Request) -> web.StreamResponse:
     """Call a tool by its name with the body as its arguments; answer its value under `result`."""
     tool = request.app[CATALOG][request.match_info["name"]]
     answer = await run(tool, await arguments.of_call(tool, request), _call(tool, request))
-    return _done(answer, b'{"result":' + answer.as_json() + b"}")
+    return _done(answer, b'{"result":%b%b}' % (answer.as_json(), _told(answer)))
 
 
-def _resource(tool: Tool) -> Handler:
-    """Return the handler of the tool's own routes, which answer its bare value."""
+def _resource(tool: Tool, method: str) -> Handler:
+    """Return the handler of the tool's own routes of a method, which answer its bare value."""
 
-    async def serve(request: web.Request) -> web.Response:
+    queries = arguments.Queries(tool)
+
+    async def serve(request: web.Request) -> web.StreamResponse:
         answer = await run(tool, await arguments.of_route(tool, request), _call(tool, request))
-        if request.method not in arguments.READS:
-            return _done(answer, answer.as_json())
-        if isinstance(answer.value, Page):
-            return _read(request, _items(answer.value), _freshness(answer) | _paging(request, answer.value))
-        return _read(request, answer.as_json(), _freshness(answer))
+        return _done(answer, answer.as_json())
 
-    return serve
+    async def read(request: web.Request) -> web.StreamResponse:
+        answer = await run(tool, await queries.arguments(request), _reading(request))
+        paged = isinstance(answer.value, Page) and answer.value.next is not None
+        named = f"rest {request.raw_path}" if paged else "rest"  # the link to the next page repeats what was asked
+        return answer.made(named, lambda: _ready(request, answer)).response(request)
+
+    return read if method in arguments.READS else serve
+
+
+def _reading(request: web.Request) -> Call:
+    headers = request.headers
+    return Call(
+        request.app[SERVICES],
+        caller_of(request),
+        Face.REST,
+        address=request.remote or "",
+        client=_client(headers.get(hdrs.USER_AGENT, "")),
+        traceparent=headers.get(TRACEPARENT, ""),
+    )
 
 
 def _call(tool: Tool, request: web.Request) -> Call:
@@ -73,14 +88,19 @@ def _call(tool: Tool, request: web.Request) -> Call:
         caller=caller_of(request),
         face=Face.REST,
         address=request.remote or "",
-        client=clean(request.headers.get(hdrs.USER_AGENT, ""), CLIENT_CHARACTERS),
+        client=_client(request.headers.get(hdrs.USER_AGENT, "")),
         idempotency_key=arguments.idempotency_key(request),
         wait_seconds=arguments.wait_seconds(tool, request),
         traceparent=request.headers.get(TRACEPARENT, ""),
     )
 
 
-def _done(answer: Answer, body: bytes) -> web.Response:
+@lru_cache(maxsize=256)
+def _client(user_agent: str) -> str:
+    return clean(user_agent, CLIENT_CHARACTERS)
+
+
+def _done(answer: Answer, body: bytes) -> web.StreamResponse:
     """Answer a call that is no plain read: 202 while the job that it made has not ended, with its address."""
     headers = {hdrs.CACHE_CONTROL: "no-store", **_freshness(answer)}
     job = answer.job if answer.tool.makes_job else None
@@ -90,21 +110,27 @@ def _done(answer: Answer, body: bytes) -> web.Response:
     return web.Response(body=body, status=status, headers=headers, content_type="application/json")
 
 
-def _read(request: web.Request, body: bytes, headers: Mapping[str, str]) -> web.Response:
-    """Answer a read, or 304 where the client has these very bytes. What tells the age stands in headers for that."""
-    tag = hashlib.sha256(body).hexdigest()[:24]
-    told = {**headers, hdrs.ETAG: f'"{tag}"', hdrs.CACHE_CONTROL: "private, no-cache"}
-    if any(known.value in {tag, "*"} for known in request.if_none_match or ()):
-        return web.Response(status=304, headers=told)
-    return web.Response(body=body, headers=told, content_type="application/json")
+def _ready(request: web.Request, answer: Answer) -> Ready:
+    if isinstance(answer.value, Page):
+        return Ready(_items(answer.value), _freshness(answer) | _paging(request, answer.value), answer.as_of)
+    return Ready(answer.as_json(), _freshness(answer), answer.as_of)
 
 
 def _freshness(answer: Answer) -> dict[str, str]:
-    """Return when VergeOS was asked (Unix seconds), from where the answer comes, and its age in whole seconds."""
+    """Return when VergeOS was asked (Unix seconds), from where the answer comes, and why it is older than wanted."""
     if answer.as_of is None or answer.source is None:
         return {}
-    age = max(int(time.time() - answer.as_of), 0)
-    return {"X-As-Of": f"{answer.as_of:.3f}", "X-Source": answer.source.value, hdrs.AGE: str(age)}
+    told = {"X-As-Of": f"{answer.as_of:.3f}", "X-Source": answer.source.value}
+    return told | ({"X-Older-Because": clean(answer.older_because, REASON_CHARACTERS)} if answer.older_because else {})
+
+
+def _told(answer: Answer) -> bytes:
+    """Return the freshness of an answer as the further members of a JSON object."""
+    if answer.as_of is None or answer.source is None:
+        return b""
+    told = {"as_of": answer.as_of, "age_ms": answer.age_ms(time.time()), "source": answer.source.value}
+    told |= {"older_because": answer.older_because} if answer.older_because else {}
+    return b"," + orjson.dumps(told)[1:-1]
 
 
 def _paging(request: web.Request, page: Page[Any]) -> dict[str, str]:

@@ -130,11 +130,14 @@ class Reader(Generic[T]):
         where it cannot be asked: up to the bound of stale rows old then, else the UpstreamError. A Redis that is
         away is done without.
         """
+        rows = self.at_hand(max_age)
+        if rows is not None:
+            return rows
         not_before = self._around.clock() - self._age(max_age)
         while True:
-            rows = self._from_memory(not_before)
-            if rows is not None:
-                return rows
+            memo = self._remembered(not_before)
+            if memo is not None:
+                return memo.rows
             why = "" if max_age is None else self._around.pace.older_because()
             if why:
                 rows = await self.read()
@@ -147,8 +150,20 @@ class Reader(Generic[T]):
                 return flight.task.result()
 
     def at_hand(self, max_age: float | None = None) -> Rows[T] | None:
-        """Return rows of at most this age, nor older than the view's lifetime, from memory; asks nobody."""
-        return self._from_memory(self._around.clock() - self._age(max_age))
+        """Return rows of at most this age, nor older than the view's lifetime, from memory; asks nobody.
+
+        A view that is read often is refilled before its life is over.
+        """
+        memo = self._memo
+        if memo is None or memo.outdated:
+            return None
+        age, lifetime = self._around.clock() - memo.asked_at, self._lifetime
+        if age > lifetime or (max_age is not None and age > max_age):
+            return None
+        memo.reads += 1
+        if not memo.renewing and memo.reads >= HOT_READS_A_SECOND * lifetime and self.idle:
+            self._renew_in_time(memo, lifetime - age, lifetime)
+        return memo.rows
 
     async def known(self, max_age: float | None = None) -> Rows[T] | None:
         """Return rows of at most this age (None: the view's lifetime) from memory or Redis; never asks VergeOS."""
@@ -201,20 +216,9 @@ class Reader(Generic[T]):
         """Return how old rows may be that somebody wants without asking VergeOS."""
         return self._lifetime if wanted is None else min(wanted, self._around.stale_seconds)
 
-    def _from_memory(self, not_before: float) -> Rows[T] | None:
-        """Return what is remembered and count it as read; a view read often is refilled before its life is over."""
-        memo = self._remembered(not_before)
-        if memo is None:
-            return None
-        memo.reads += 1
-        if memo.reads >= HOT_READS_A_SECOND * self._lifetime and not memo.renewing and self.idle:
-            self._renew_in_time(memo)
-        return memo.rows
-
-    def _renew_in_time(self, memo: _Memo[T]) -> None:
-        """Begin the refill of a view whose life is nearly over; nobody waits for it."""
-        lead = min(max(2 * self._refill_seconds, LEAST_LEAD_SECONDS), MOST_LEAD * self._lifetime)
-        if self._around.clock() - memo.asked_at > self._lifetime - lead:
+    def _renew_in_time(self, memo: _Memo[T], left: float, lifetime: float) -> None:
+        """Begin the refill of a view with so many seconds of its life left; nobody waits for it."""
+        if left < min(max(2 * self._refill_seconds, LEAST_LEAD_SECONDS), MOST_LEAD * lifetime):
             memo.renewing = True
             self._flight = self._take_off(math.nextafter(memo.asked_at, math.inf))
 
