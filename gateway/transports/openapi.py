@@ -112,8 +112,9 @@ def _operation(tool: Tool, route: Route, schemas: _Schemas) -> Json:
 
 
 def _call_by_name(tool: Tool, schemas: _Schemas) -> Json:
-    """Return `POST /tools/{name}`, which answers the value under `result`."""
-    result = {"type": "object", "properties": {"result": _answer(tool, schemas)}, "required": ["result"]}
+    """Return `POST /tools/{name}`, which answers the value under `result`, and beside it how fresh what was read is."""
+    properties = {"result": _answer(tool, schemas), **(_FRESHNESS if tool.effect is Effect.READ else {})}
+    result = {"type": "object", "properties": properties, "required": ["result"]}
     body = schemas.named(f"{tool.name}_arguments", tool.input_schema)
     return {
         **_described(tool, "tools"),
@@ -136,7 +137,7 @@ def _described(tool: Tool, tag: str) -> Json:
 
 def _read_answers(tool: Tool, schemas: _Schemas) -> Json:
     """Return the answers of a read; a page is answered as a bare array, what goes beside it in headers."""
-    headers = {name: _header(name) for name in ("X-As-Of", "X-Source", "Age", "ETag")}
+    headers = {name: _header(name) for name in ("X-As-Of", "X-Source", "X-Older-Because", "Age", "ETag")}
     schema = _answer(tool, schemas)
     if tool.row is not None:
         headers |= {name: _header(name) for name in ("X-Total-Count", "Link")}
@@ -233,3 +234,10 @@ _IDEMPOTENCY_KEY = _parameter(
 _NONE_MATCH = _parameter(
     "If-None-Match", "header", {"type": "string", "description": "the ETag of an earlier answer"}, required=False
 )
+
+_FRESHNESS = {
+    "as_of": {"type": "number", "description": "when VergeOS was asked, in Unix seconds"},
+    "age_ms": {"type": "integer", "minimum": 0},
+    "source": {"type": "string", "enum": ["live", "cache", "stale"]},
+    "older_because": {"type": "string", "description": "why the answer is older than it was wanted"},
+}

@@ -52,6 +52,7 @@ COMPONENTS: Json = {
             "description": "from where the answer comes",
             "schema": {"type": "string", "enum": ["live", "cache", "stale"]},
         },
+        "X-Older-Because": {"description": "why the answer is older than it was wanted", "schema": {"type": "string"}},
         "Age": {"description": "how old the answer is, in seconds", "schema": {"type": "integer", "minimum": 0}},
         "ETag": {"description": "names these very bytes", "schema": _TEXT},
         "X-Total-Count": {"description": "how many rows match", "schema": {"type": "integer", "minimum": 0}},

@@ -25,7 +25,7 @@ def tool(gateway):
     async def call(name, /, **arguments):
         answered = await gateway.call("POST", f"/tools/{name}", arguments)
         assert 200 <= answered.status < 300, answered.text
-        assert list(answered.body) == ["result"]
+        assert next(iter(answered.body)) == "result"  # what is new stands behind it
         return answered.body["result"]
 
     return call

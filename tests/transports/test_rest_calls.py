@@ -1,6 +1,7 @@
 """Calls over REST: bodies, arguments, tools by name."""
 
 import asyncio
+import time
 from io import BytesIO
 from random import Random
 
@@ -19,18 +20,19 @@ async def lamps():
 
 async def test_a_tool_by_name_answers_under_result(lamps):
     answer = await told(await lamps.post("/tools/list_lamps", json={"limit": 1}))
-    assert answer == {
-        "result": {
-            "items": [{"id": 1, "name": "lamp-1", "lit": False}],
-            "total": 7,
-            "next": 1,
-            "as_of": AS_OF,
-            "source": "cache",
-        }
+    assert answer["result"] == {
+        "items": [{"id": 1, "name": "lamp-1", "lit": False}],
+        "total": 7,
+        "next": 1,
+        "as_of": AS_OF,
+        "source": "cache",
     }
-    assert await told(await lamps.post("/tools/get_lamp", json={"id": 2})) == {
-        "result": {"id": 2, "name": "lamp-2", "lit": True}
-    }
+    answer = await told(await lamps.post("/tools/get_lamp", json={"id": 2}))
+    assert answer["result"] == {"id": 2, "name": "lamp-2", "lit": True}
+    assert (answer["as_of"], answer["source"]) == (AS_OF, "live")
+    assert abs(answer["age_ms"] / 1_000 - (time.time() - AS_OF)) < 5
+    told_of_no_read = await told(await lamps.post("/tools/paint_lamp", json={"id": 2}))
+    assert set(told_of_no_read) == {"result"}
 
 
 @pytest.mark.parametrize(
