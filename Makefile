@@ -9,7 +9,9 @@ PYTEST_ARGS ?=
 WORKERS ?= 4
 CHAOS_ARGS ?=
 
-.PHONY: demo test test-all check lock bench chaos chaos-mutants clean
+IMAGE ?= vergeos-gateway
+
+.PHONY: demo test test-all check lock bench chaos chaos-mutants image sbom clean
 
 demo: $(VENV)/installed
 	$(BIN)/vergeos-gateway demo
@@ -35,11 +37,20 @@ chaos-mutants: $(VENV)/installed-dev
 bench: $(VENV)/installed-dev
 	$(BIN)/python -m tests.bench.reads
 
+image:
+	docker build -t $(IMAGE):latest --build-arg REVISION=$$(git rev-parse HEAD) .
+
+# What the image is made of, as CycloneDX; needs no engine.
+sbom: $(TOOLS)/installed
+	mkdir -p dist
+	$(TOOLS)/bin/cyclonedx-py requirements requirements-image.lock --of JSON -o dist/sbom.json
+
 # The locks carry hashes and no addresses, so that they hold for whatever index a machine uses.
 lock: $(VENV)/installed-dev
 	$(BIN)/uv pip compile pyproject.toml $(LOCK) -o requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --group dev --extra embedded --extra traces $(LOCK) -o requirements-dev.lock
 	$(BIN)/uv pip compile --group tools $(LOCK) -o requirements-tools.lock
+	$(BIN)/uv pip compile pyproject.toml --extra traces -c requirements.lock $(LOCK) -o requirements-image.lock
 LOCK := --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet
 
 $(BIN)/pip:

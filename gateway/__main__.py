@@ -45,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     simulated.add_argument("--vms", type=int, default=40)
     simulated.add_argument("--seed", type=int, default=7)
     simulated.add_argument("--port", type=int, default=8006)
+    simulated.add_argument("--host", default="127.0.0.1")
     check = add("doctor", "check Redis, VergeOS and the credentials, and say what to mend")
     check.add_argument("--try-credentials", action="store_true", help="try refused credentials once more")
     stop = add("freeze", "stop all changes on all replicas; reads go on")

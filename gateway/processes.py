@@ -142,7 +142,7 @@ async def stdio(settings: Settings, _options: argparse.Namespace) -> None:
 
 async def simulator(_settings: Settings, options: argparse.Namespace) -> None:
     """Run a simulated VergeOS."""
-    simulated = SimulatorSettings(vms=options.vms, seed=options.seed, port=options.port)
+    simulated = SimulatorSettings(vms=options.vms, seed=options.seed, host=options.host, port=options.port)
     print(f"simulated VergeOS on http://{simulated.host}:{simulated.port}, API key '{simulated.api_key}'", flush=True)
     async with _stopping() as stop:
         serving = asyncio.create_task(serve_simulator(simulated))

@@ -55,8 +55,15 @@ def clean_environment(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
 
+ACL = (Path(__file__).parents[1] / "k8s/base/redis/gateway.acl").read_text().split()
+
+
 class RedisServer:
-    """A real Redis of the tests' own; it can be killed and started again with what its AOF kept."""
+    """A real Redis of the tests' own; it can be killed and started again with what its AOF kept.
+
+    Journeys come by `gateway_url`, as the user whom the deployed Redis knows, with his commands and keys alone: a
+    new command is added to `k8s/base/redis/gateway.acl`.
+    """
 
     def __init__(self, binary: str, folder: Path) -> None:
         self.binary = binary
@@ -70,12 +77,17 @@ class RedisServer:
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"
 
+    @property
+    def gateway_url(self) -> str:
+        return f"redis://gateway:secret@127.0.0.1:{self.port}/0"
+
     def start(self) -> None:
         self.process = subprocess.Popen(
             [
                 *(self.binary, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)),
                 *("--save", "", "--appendonly", "yes", "--maxmemory-policy", "noeviction"),
                 *("--appendfsync", "no"),  # what it wrote before it is killed is kept all the same, without the disk
+                *("--user", "gateway", "on", ">secret", *ACL),
             ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -129,8 +141,8 @@ async def redis_url(session_redis):
 
 
 @pytest.fixture
-async def redis(redis_url):
-    async with Redis.from_url(redis_url) as client:
+async def redis(redis_url, session_redis):
+    async with Redis.from_url(session_redis.url) as client:
         yield client
 
 

@@ -115,6 +115,12 @@ class System:
 
 
 @pytest.fixture
+async def redis_url(redis_url, session_redis):
+    """The same Redis, as the user of the deployed one."""
+    return session_redis.gateway_url
+
+
+@pytest.fixture
 def speed():
     """How many times faster than in earnest engine and simulation run; a slow test overrides it with 1."""
     return 10.0
@@ -123,7 +129,7 @@ def speed():
 @pytest.fixture
 async def system(speed, own_redis, tmp_path):
     async with Simulator(SimulatorSettings(vms=120, seed=7, time_scale=speed)) as sim:
-        started = System(sim, own_redis.url, tmp_path)
+        started = System(sim, own_redis.gateway_url, tmp_path)
         started.environment["ENGINE_SPEED"] = str(speed)
         yield started
         await started.stop()
