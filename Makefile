@@ -11,15 +11,15 @@ CHAOS_ARGS ?=
 
 IMAGE ?= vergeos-gateway
 
-.PHONY: demo test test-all check lock bench chaos chaos-mutants image sbom clean
+.PHONY: demo test test-all check judge lock bench chaos chaos-mutants image sbom clean
 
 demo: $(VENV)/installed
 	$(BIN)/vergeos-gateway demo
 
-test: check
+test: check judge
 	$(BIN)/pytest -n $(WORKERS) -m "not slow" $(PYTEST_ARGS)
 
-test-all: check
+test-all: check judge
 	$(BIN)/pytest -n 2 $(PYTEST_ARGS)
 
 check: $(VENV)/installed-dev
@@ -33,6 +33,11 @@ chaos: $(VENV)/installed-dev
 
 chaos-mutants: $(VENV)/installed-dev
 	$(BIN)/python -m tests.chaos --mutants $(CHAOS_ARGS)
+
+# Judges of security; both work without the net.
+judge: $(TOOLS)/installed
+	$(TOOLS)/bin/bandit --quiet --configfile pyproject.toml --recursive gateway worker
+	$(TOOLS)/bin/semgrep scan --config .semgrep.yml --metrics=off --disable-version-check --error --quiet gateway worker
 
 bench: $(VENV)/installed-dev
 	$(BIN)/python -m tests.bench.reads
