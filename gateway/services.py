@@ -1,7 +1,7 @@
 """Everything a call or a step may reach, opened and closed in one place."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +11,7 @@ from gateway.core.details import details
 from gateway.core.events import JobEvent
 from gateway.core.guard import Freeze
 from gateway.core.job import REASON_LIMIT, Job, JobView
+from gateway.core.outage import outage_words
 from gateway.core.text import clean
 from gateway.settings import Settings
 from gateway.store.agent_stops import AgentStops
@@ -27,6 +28,7 @@ from gateway.store.mailboxes import Mailboxes
 from gateway.store.own_vms import OwnVms
 from gateway.store.rows import ViewStore
 from gateway.store.sealing import Sealing
+from gateway.store.standing import backlog, places
 from gateway.store.submission import Draft, Rules, Submitted, submit
 from gateway.store.watching import Watching
 from gateway.telemetry.metrics import Metrics
@@ -62,7 +64,8 @@ class Services:
         """Accept a wish; the job's `note` tells a caller who came second. Raises as `submission.submit`."""
         settings = self.settings
         stops = AgentStops(settings.agent_stops_per_10_minutes, settings.agent_stops_per_day)
-        submitted: Submitted = await submit(self.jobs, draft, Rules(settings.same_call_seconds, stops))
+        rules = Rules(settings.same_call_seconds, stops, most_open=settings.jobs_open_per_caller)
+        submitted: Submitted = await submit(self.jobs, draft, rules)
         accepted(submitted.job.id, submitted.note or "")
         return submitted.job.model_copy(update={"note": submitted.note})
 
@@ -80,9 +83,32 @@ class Services:
 
     async def show(self, job: Job) -> JobView:
         """Return what callers see of a job, after this process knows what the job changed."""
-        for view, generation in job.touched.items():
-            self.views.forget(view, generation)
-        return await self.jobs.view(job)
+        (view,) = await self.show_all([job])
+        return view
+
+    async def show_all(self, jobs: Sequence[Job]) -> list[JobView]:
+        """Return what callers see of these jobs, as `show` does."""
+        for job in jobs:
+            for view, generation in job.touched.items():
+                self.views.forget(view, generation)
+        standing = await places(self.jobs, jobs)
+        return [job.view(standing.get(job.id)) for job in jobs]
+
+    async def outage(self) -> str | None:
+        """Return what a person is told while VergeOS cannot be seen, None while it can. Raises `StoreError`."""
+        since = await self.watching.blind_since()
+        if since is None:
+            return None
+        waiting, now, times = await backlog(self.jobs), await self.jobs.now(), self.settings.times
+        return outage_words(
+            since,
+            now,
+            held=waiting.open - waiting.unbegun,
+            unbegun=waiting.unbegun,
+            expire_first=None if waiting.oldest is None else waiting.oldest + times.begin_within,
+            expire_last=None if waiting.newest is None else waiting.newest + times.begin_within,
+            gap_asks_after=times.gap_asks_after,
+        )
 
     async def details(self, job_id: str) -> dict[str, Any]:
         """Return all that a job's record tells, ready for JSON. Raises `UnknownJob`, `StoreError`."""
@@ -143,7 +169,7 @@ class Services:
         async with aclosing(self._events(job_id)) as events:
             async for event in events:
                 if report is not None:
-                    await report(await self.jobs.view(await self.jobs.get(job_id)))
+                    await report((await self.jobs.get(job_id)).view())
                 if event.state.final or (event.question is not None and (await self.jobs.get(job_id)).asks):
                     return
 

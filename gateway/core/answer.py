@@ -28,6 +28,16 @@ class Page(BaseModel, Generic[T]):
     source: Source
 
 
+class CursorPage(Page[T], Generic[T]):
+    """Some rows of a list that goes on by cursor: `next` is the cursor of the next page, the id of this one's last row.
+
+    `total` counts what matches from this page on, `note` is something that all readers should know.
+    """
+
+    next: str | None = None  # type: ignore[assignment]  # a place in the list, not a number of rows to skip
+    note: str | None = None
+
+
 class Reading(BaseModel, Generic[T]):
     """One object and its freshness; callers see the object, with the freshness beside it."""
 

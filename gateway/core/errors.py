@@ -2,7 +2,7 @@
 
     GatewayError
     ├── CallError              the call itself cannot be done; the caller can mend it
-    │   ├── InvalidArgument · UnknownTool · UnknownObject · AmbiguousName · UnknownJob
+    │   ├── InvalidArgument · UnknownTool · UnknownObject · AmbiguousName · UnknownJob · TooManyJobs
     │   ├── Unauthorized · Forbidden · Frozen · AgentLimit
     │   └── Conflict           TargetBusy · KeyReused · JobEnded · TargetChanged · CoreNetwork
     │                          Protected · OutsideWindow
@@ -161,6 +161,13 @@ class KeyReused(CallError):
 
     code, status = "idempotency_key_reused", 422
     next_step = "Use a new key for a new action, or repeat the first call unchanged."
+
+
+class TooManyJobs(CallError):
+    """The caller has as many open jobs as one may have; nothing was accepted."""
+
+    code, status, retryable = "too_many_jobs", 429, True
+    next_step = "Wait until some have ended (list_jobs), or cancel what is no longer wanted; then call again."
 
 
 class JobEnded(Conflict):

@@ -1,5 +1,6 @@
 """A job: its durable record, and what callers see of it."""
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, ClassVar, Literal, Self
 
@@ -224,15 +225,16 @@ class Job(_Frozen):
         """Tell whether this caller made the job or joined it."""
         return caller == self.owner or any(caller == joiner.name for joiner in self.joiners)
 
-    def view(self, *, waits_for: str | None = None) -> "JobView":
-        """Return what callers see of the job."""
+    def view(self, place: "Place | None" = None) -> "JobView":
+        """Return what callers see of the job; `place` tells how it stands among the others."""
+        first = None if place is None else place.ahead
         return JobView(
             id=self.id,
             tool=self.tool,
             target=self.target.view(),
             state=self.state,
             phase=None if self.state.final else self.phase,
-            detail=self.detail,
+            detail=self.detail if first is None else f"waits for {first.owner}'s {first.tool}, job {first.id}",
             owner=self.owner,
             reason=self.reason or None,
             created_at=round(self.created_at, 3),
@@ -241,9 +243,23 @@ class Job(_Frozen):
             problem=self.trouble,
             question=self.asks.text if self.asks else None,
             joiners=tuple(joiner.name for joiner in self.joiners) or None,
-            waits_for=waits_for,
+            waits_for=None if first is None else first.id,
+            position=None if place is None else place.position,
+            expected_end_at=None if place is None else place.expected_end_at,
             note=self.note,
         )
+
+
+@dataclass(frozen=True)
+class Place:
+    """How an open job stands: the job that goes first and its own position where it waits for its turn.
+
+    `expected_end_at` is Redis' Unix seconds, by the usual time of its kind and of those before it; None: not known.
+    """
+
+    ahead: Job | None = None
+    position: int | None = None
+    expected_end_at: int | None = None
 
 
 class Plan(_Frozen):
@@ -300,6 +316,8 @@ class JobView(_Frozen):
     question: str | None = None
     joiners: tuple[str, ...] | None = None
     waits_for: str | None = Field(None, description="id of the job that goes first on this object")
+    position: int | None = Field(None, description="place in the line of this object; it waits since created_at")
+    expected_end_at: int | None = Field(None, description="by the usual time of such jobs")
     note: str | None = None
     plan: dict[str, Any] | None = None
     details: dict[str, Any] | None = None

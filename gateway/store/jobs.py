@@ -1,6 +1,6 @@
 """Job records: read them, take their fence, save them, ask something of them. All under WATCH/MULTI."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -9,19 +9,13 @@ from redis.exceptions import WatchError
 
 from gateway.core.errors import Forbidden, InvalidArgument, JobEnded, UnknownJob
 from gateway.core.events import JobEvent
-from gateway.core.job import Job, JobView, Wished
+from gateway.core.job import Job, Wished
 from gateway.core.trail import UpstreamCall
 from gateway.store import schedule
 from gateway.store.connection import RedisClient, redis_time, store_errors
-from gateway.store.keys import (
-    DAY_SECONDS,
-    EVENT_STREAM_LENGTH,
-    IDEMPOTENCY_SECONDS,
-    JOB_CALLS_KEPT,
-    JOB_EVENTS_KEPT,
-    Keys,
-)
-from gateway.store.records import dump, dump_joiners, kept, parse, read_many, read_queue
+from gateway.store.keys import DAY_SECONDS, Keys
+from gateway.store.records import dump_joiners, kept, parse, read_many, read_queue
+from gateway.store.writes import add_calls, close_job, write_job
 
 ASKED = (b"cancel", b"answer")  # what must be heard before an act
 
@@ -51,6 +45,10 @@ class Watch:
     since: float
     wake_when: Literal["on", "off"] | None
 
+    def dump(self) -> bytes:
+        """Return it as it is kept."""
+        return orjson.dumps([self.target, self.since, self.wake_when])
+
 
 class Jobs:
     """The job records of one site."""
@@ -78,22 +76,6 @@ class Jobs:
         """Return the jobs of these ids that have a record, in the order asked for."""
         with store_errors():
             return await read_many(self.redis, self.keys, job_ids)
-
-    async def view(self, job: Job) -> JobView:
-        """Return what callers see of a job, with the job that goes first where there is one."""
-        if job.state.final or job.begun_at is not None:
-            return job.view()
-        with store_errors():
-            first = await self.redis.lindex(self.keys.target_queue(job.target.ref), 0)
-        first_id = first.decode() if first is not None else job.id
-        return job.view(waits_for=None if first_id == job.id else first_id)
-
-    async def newest(self, *, limit: int, offset: int, keep: Callable[[Job], bool]) -> tuple[list[Job], int]:
-        """Return the jobs that `keep` accepts, newest first, and how many there are in all."""
-        with store_errors():
-            ids = [raw.decode() for raw in await self.redis.zrevrange(self.keys.jobs, 0, -1)]
-            kept = [job for job in await read_many(self.redis, self.keys, ids) if keep(job)]
-        return kept[offset : offset + limit], len(kept)
 
     async def open_on(self, target: str) -> list[Job]:
         """Return the open jobs of an object in their order."""
@@ -148,6 +130,7 @@ class Jobs:
             pipe.hset(key, "joiners", dump_joiners(others))
         elif job.owner == caller and others:
             pipe.hset(key, mapping={"owner": others[0].name, "joiners": dump_joiners(others[1:])})
+            pipe.smove(self.keys.open_of(caller), self.keys.open_of(others[0].name), job.id)
         elif job.owner == caller or may_others:
             pipe.hset(key, "cancel", Wished(by=caller, at=now).model_dump_json())
         else:
@@ -243,10 +226,12 @@ class Jobs:
                     saved = job.model_copy(update={"updated_at": now, "seq": job.seq + 1 if tell else job.seq})
                     after = await pipe.lrange(queue, 0, 1) if saved.state.final else []
                     pipe.multi()
-                    self._write(pipe, saved, watch, tell=tell)
-                    self._add_calls(pipe, job.id, calls)
+                    write_job(pipe, self.keys, saved, None if watch is None else watch.dump(), tell=tell)
+                    add_calls(pipe, self.keys, job.id, calls)
                     if saved.state.final:
-                        self._end(pipe, saved, fields, [raw.decode() for raw in after], now)
+                        close_job(pipe, self.keys, saved, fields, now, self.record_seconds)
+                        others = [raw.decode() for raw in after if raw.decode() != job.id]
+                        schedule.wake(pipe, self.keys.arq_queue, others, now)
                     try:
                         await pipe.execute()
                     except WatchError:
@@ -260,7 +245,7 @@ class Jobs:
         with store_errors():
             life = await self.redis.ttl(self.keys.job(job_id))
             async with self.redis.pipeline(transaction=True) as pipe:
-                self._add_calls(pipe, job_id, calls)
+                add_calls(pipe, self.keys, job_id, calls)
                 if life != -1:  # the job has ended
                     pipe.expire(self.keys.job_calls(job_id), max(life, 1))
                 await pipe.execute()
@@ -288,6 +273,7 @@ class Jobs:
                     schedule.arm(pipe, self.keys.arq_queue, job_id, now)
                 else:  # its record is gone: Redis came back from an older copy
                     pipe.zrem(self.keys.active, job_id)
+                    pipe.zrem(self.keys.unbegun, job_id)
                     pipe.hdel(self.keys.waits, job_id)
                     pipe.srem(self.keys.asked, job_id)
             await pipe.execute()
@@ -306,51 +292,25 @@ class Jobs:
             return await read_many(self.redis, self.keys, ids)
 
     async def due(self, now: float) -> tuple[int, float]:
-        """Return how many steps are due, and the age in seconds of the oldest of them."""
+        """Return how many steps are due, and for how many seconds the one that has waited longest is.
+
+        A new job's place is that of its turn, not of a time; how long it has waited tells its creation.
+        """
+        queue, newest = self.keys.arq_queue, (now - schedule.HEAD_START_SECONDS / 2) * 1000
         with store_errors():
-            queue, now_ms = self.keys.arq_queue, now * 1000
-            ready = await self.redis.zcount(queue, "-inf", now_ms)
+            ready = await self.redis.zcount(queue, "-inf", now * 1000)
             first = await self.redis.zrange(queue, 0, 0, withscores=True)
-        return int(ready), max((now_ms - first[0][1]) / 1000, 0.0) if first else 0.0
+            woken = await self.redis.zrangebyscore(queue, newest, now * 1000, start=0, num=1, withscores=True)
+            since = [score / 1000 for _, score in woken]
+            if first and first[0][1] < newest:
+                made_at = await self.redis.zscore(self.keys.unbegun, first[0][0])
+                since.append(first[0][1] / 1000 if made_at is None else made_at)
+        return int(ready), max((now - at for at in since), default=0.0)
 
     async def due_later(self, now: float) -> int:
         """Return how many steps are due after `now`."""
         with store_errors():
             return int(await self.redis.zcount(self.keys.arq_queue, f"({now * 1000}", "+inf"))
-
-    def _write(self, pipe: Any, job: Job, watch: Watch | None, *, tell: bool) -> None:
-        pipe.hset(self.keys.job(job.id), "record", dump(job))
-        pipe.zadd(self.keys.active, {job.id: job.progress_at})
-        if watch is None:
-            pipe.hdel(self.keys.waits, job.id)
-        else:
-            pipe.hset(self.keys.waits, job.id, orjson.dumps([watch.target, watch.since, watch.wake_when]))
-        if tell:
-            write_event(pipe, self.keys, job)
-
-    def _add_calls(self, pipe: Any, job_id: str, calls: Sequence[UpstreamCall]) -> None:
-        if calls:
-            pipe.rpush(self.keys.job_calls(job_id), *(call.model_dump_json() for call in calls))
-            pipe.ltrim(self.keys.job_calls(job_id), -JOB_CALLS_KEPT, -1)
-
-    def _end(self, pipe: Any, job: Job, fields: dict[bytes, bytes], queue: list[str], now: float) -> None:
-        """Close an ended job: it leaves the queue, its successor wakes, its keys begin to run out."""
-        pipe.zrem(self.keys.active, job.id)
-        pipe.srem(self.keys.asked, job.id)
-        pipe.lrem(self.keys.target_queue(job.target.ref), 0, job.id)
-        schedule.wake(pipe, self.keys.arq_queue, [other for other in queue if other != job.id], now)
-        for key in (self.keys.job(job.id), self.keys.job_events(job.id), self.keys.job_calls(job.id)):
-            pipe.expire(key, self.record_seconds)
-        for idempotency_key in orjson.loads(fields.get(b"idem", b"[]")):
-            pipe.expire(idempotency_key, IDEMPOTENCY_SECONDS)
-
-
-def write_event(pipe: Any, keys: Keys, job: Job) -> None:
-    """Add the commands that append the job's present state to its own events and to the fan-out stream."""
-    event = JobEvent.of(job).model_dump_json(exclude_none=True)
-    pipe.rpush(keys.job_events(job.id), event)
-    pipe.ltrim(keys.job_events(job.id), -JOB_EVENTS_KEPT, -1)
-    pipe.xadd(keys.events, {"job": event}, maxlen=EVENT_STREAM_LENGTH, approximate=True)
 
 
 def _open(job: Job | None, job_id: str) -> Job:

@@ -8,12 +8,23 @@ EVENT_STREAM_LENGTH = 10_000  # the fan-out stream; a job's own history stands i
 JOB_EVENTS_KEPT = 500
 AUDIT_WINDOW_LENGTH = 10_000  # what can be looked at; the archive holds all
 JOB_CALLS_KEPT = 100
+DURATIONS_KEPT = 50  # of each kind of job, for its median
+DURATION_SECONDS = 30 * DAY_SECONDS
 VIEW_SECONDS = DAY_SECONDS  # rows nobody asks for go; how long they may be *served* is the view's own lifetime
 LATCH_SECONDS = 30 * DAY_SECONDS
 SESSION_SECONDS = 20 * 3_600  # below VergeOS' 24 h of inactivity
 MAILBOX_SECONDS = 30 * DAY_SECONDS  # as long as an MCP session may be carried on
 OBSERVED_SECONDS = 600
 HEARTBEAT_SECONDS = 15
+
+
+LIVE = frozenset(
+    {
+        *("job", "job-events", "job-calls", "jobs", "active", "unbegun", "open-of", "waits", "asked", "queue"),
+        *("events", "sight", "seal", "identity", "frozen"),
+    }
+)
+"""The kinds of key that have no expiry: those of open jobs, and a few that are bounded. All others must have one."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +58,23 @@ class Keys:
     def active(self) -> str:
         """Sorted set: jobs that have not ended, by time of last progress. Live."""
         return self._key("active")
+
+    @property
+    def unbegun(self) -> str:
+        """Sorted set: open jobs that have sent nothing to VergeOS yet, by time of creation. Live."""
+        return self._key("unbegun")
+
+    def open_of(self, owner: str) -> str:
+        """Set: the open jobs of one caller. Live."""
+        return self._key("open-of", owner)
+
+    def jobs_of(self, target: str) -> str:
+        """Sorted set: the jobs of one object, by time of creation. As long as the record of its newest job."""
+        return self._key("jobs-of", target)
+
+    def durations(self, kind: str) -> str:
+        """List: how many seconds the last completed jobs of a kind took, newest first. 30 days."""
+        return self._key("durations", kind)
 
     @property
     def waits(self) -> str:

@@ -10,10 +10,22 @@ from collections.abc import Iterable
 import orjson
 from arq.constants import job_key_prefix
 
+from gateway.core.access import CallerKind
 from gateway.store.connection import RedisClient
 
 STEP_FUNCTION = "advance"
+HEAD_START_SECONDS = 3_600.0  # new jobs stand before all that is due: how late they stand there is their turn
+TURN_SECONDS = 0.2  # each open job of its caller puts a new one back by this
+BOOST_SECONDS = {CallerKind.PERSON: 20.0, CallerKind.AGENT: 10.0, CallerKind.MACHINE: 0.0}
 STEP_LIFE_MS = 31 * 86_400_000  # arq drops a step whose key is gone; longer than any job lives
+
+
+def turn(now: float, backlog: int, kind: CallerKind) -> float:
+    """Return when a new job is due so that all callers take turns, however many jobs one of them has open.
+
+    It lies before `now` whatever the backlog, so nobody waits for it where nothing else is due.
+    """
+    return min(now - HEAD_START_SECONDS - BOOST_SECONDS[kind] + TURN_SECONDS * backlog, now)
 
 
 def arm(pipe: RedisClient, queue: str, job_id: str, due_at: float) -> None:

@@ -8,17 +8,22 @@ from typing import Any
 import orjson
 from redis.exceptions import WatchError
 
+from gateway.core.access import CallerKind
 from gateway.core.admission import Join, admit
-from gateway.core.errors import KeyReused, UnknownJob
+from gateway.core.errors import KeyReused, TooManyJobs, UnknownJob
 from gateway.core.job import Job, JobState, Joiner, Target
 from gateway.core.wishes import AnyWish
 from gateway.store import schedule
 from gateway.store.agent_stops import ANY_NUMBER, AgentStops
 from gateway.store.connection import redis_time, store_errors
 from gateway.store.freezing import read_freeze
-from gateway.store.jobs import Jobs, write_event
+from gateway.store.jobs import Jobs
 from gateway.store.keys import DAY_SECONDS, IDEMPOTENCY_SECONDS
 from gateway.store.records import dump, dump_joiners, parse, read_queue
+from gateway.store.writes import write_event
+
+AT_ONCE = 200  # more calls of one caller than are under way at the same moment, over all gateways
+RETRY_SECONDS = 30.0  # until a caller with too many open jobs may find one ended
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,7 @@ class Draft:
     target: Target
     owner: str
     face: str
+    kind: CallerKind = CallerKind.PERSON
     client: str = ""
     may_ask: bool = False
     key: str | None = None
@@ -62,17 +68,19 @@ class Submitted:
 
 @dataclass(frozen=True)
 class Rules:
-    """How many seconds a call stands for its repetitions, and what an agent may stop without a person."""
+    """How many seconds a call stands for its repetitions, what an agent may stop without a person, and how many jobs
+    a caller may have open (0 = any number)."""
 
     same_call_seconds: float
     agent_stops: AgentStops = ANY_NUMBER
+    most_open: int = 0
 
 
 async def submit(jobs: Jobs, draft: Draft, rules: Rules) -> Submitted:
     """Make a job of a wish, or return the one that stands for it already.
 
-    Raises `Frozen`, `TargetBusy`, `KeyReused`, `UnknownJob` (for `after`), `AgentLimit`, `StoreError` (`NewerRecord`
-    where the job that stands for the call is not understood); then nothing was written.
+    Raises `Frozen`, `TargetBusy`, `TooManyJobs`, `KeyReused`, `UnknownJob` (for `after`), `AgentLimit`, `StoreError`
+    (`NewerRecord` where the job that stands for the call is not understood); then nothing was written.
     """
     with store_errors():
         while True:
@@ -101,10 +109,12 @@ async def _attempt(jobs: Jobs, draft: Draft, rules: Rules) -> Submitted:
         verdict = admit(draft.wish, open_jobs, again=draft.again, after=draft.after)
         if isinstance(verdict, Join):
             return await _join(pipe, jobs, draft, verdict.job, idem, now)
+        backlog = await _backlog(pipe, jobs, draft.owner, rules.most_open)
         counted = await rules.agent_stops.watch(pipe, keys, draft.wish, draft.agent, now)
         job = _job(draft, keys.site, now, overtakes=verdict.before.id if verdict.before else None)
         pipe.multi()
         _write(pipe, jobs, job, idem, draft)
+        schedule.arm(pipe, keys.arq_queue, job.id, schedule.turn(now, backlog, draft.kind))
         if counted is not None:
             AgentStops.count(pipe, counted, job.id, now)
         await pipe.execute()
@@ -136,6 +146,27 @@ async def _still_same(pipe: Any, jobs: Jobs, draft: Draft, job: Job, now: float,
     nothing_followed = last is not None and last.decode() == job.id
     recent = job.ended_at is not None and now - job.ended_at <= same_call_seconds
     return job.state is JobState.COMPLETED and recent and nothing_followed
+
+
+async def _backlog(pipe: Any, jobs: Jobs, owner: str, most: int) -> int:
+    """Return how many jobs the caller has open; raise `TooManyJobs` where one more is too many.
+
+    Only near the limit is the set watched: far below it one caller's calls do not hold each other up.
+    """
+    own = jobs.keys.open_of(owner)
+    count = int(await pipe.scard(own))
+    if not most or count + AT_ONCE < most:
+        return count
+    await pipe.watch(own)
+    ids = list(await pipe.smembers(own))
+    scores = await pipe.zmscore(jobs.keys.active, ids) if ids else []
+    gone = [job_id for job_id, score in zip(ids, scores, strict=True) if score is None]
+    if gone:  # their records were lost with Redis' memory
+        await jobs.redis.srem(own, *gone)
+        raise WatchError
+    if len(ids) >= most:
+        raise TooManyJobs(f"{owner} has {len(ids)} open jobs, and {most} is the most", retry_after=RETRY_SECONDS)
+    return len(ids)
 
 
 async def _check_after(jobs: Jobs, draft: Draft) -> None:
@@ -203,6 +234,12 @@ def _write(pipe: Any, jobs: Jobs, job: Job, idem: str, draft: Draft) -> None:
     )
     pipe.zadd(keys.jobs, {job.id: job.created_at})
     pipe.zadd(keys.active, {job.id: job.created_at})
+    pipe.zadd(keys.unbegun, {job.id: job.created_at})
+    pipe.sadd(keys.open_of(job.owner), job.id)
+    history = keys.jobs_of(job.target.ref)
+    pipe.zadd(history, {job.id: job.created_at})
+    pipe.zremrangebyscore(history, "-inf", job.created_at - jobs.record_seconds)
+    pipe.expire(history, jobs.record_seconds)
     if job.overtakes is None:
         pipe.rpush(queue, job.id)
     else:
@@ -211,4 +248,3 @@ def _write(pipe: Any, jobs: Jobs, job: Job, idem: str, draft: Draft) -> None:
     held_by_key = draft.key is not None
     pipe.set(idem, _stands_for(job.id, draft), ex=jobs.record_seconds if held_by_key else IDEMPOTENCY_SECONDS)
     write_event(pipe, keys, job)
-    schedule.arm(pipe, keys.arq_queue, job.id, job.created_at)

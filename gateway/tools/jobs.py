@@ -6,13 +6,17 @@ from pydantic import Field
 
 from gateway.calls import Call
 from gateway.core.access import Permission
-from gateway.core.answer import Page, Source
+from gateway.core.answer import CursorPage, Source
 from gateway.core.job import Job, JobState, JobView
 from gateway.core.tool import Effect, tool
-from gateway.tools.parameters import JobId, Limit, Offset, Ref
-from gateway.views.inventory import matches
+from gateway.store.job_pages import Wanted, page_of_jobs
+from gateway.tools.parameters import JobId, Limit, Ref
+from gateway.views.inventory import matches, parse_ref
 
 MOST_WAIT_SECONDS = 45  # agents' clients hang up after 60 s
+OPEN = frozenset({JobState.WORKING, JobState.INPUT_REQUIRED})
+
+Moment = Annotated[float | None, Field(ge=0, description="Unix seconds")]
 
 
 @tool("GET /jobs/{id}", permission=Permission.READ, effect=Effect.READ)
@@ -21,9 +25,7 @@ async def get_job(
     *,
     id: JobId,
     wait: Annotated[float, Field(ge=0, le=MOST_WAIT_SECONDS, description="seconds to wait for its end")] = 0,
-    details: Annotated[
-        bool, Field(description="add arguments, acts, requests to VergeOS, before, after, events")
-    ] = False,
+    details: Annotated[bool, Field(description="also arguments, acts, requests, before and after, events")] = False,
 ) -> JobView:
     """Show how a job stands, or wait up to 45 s for its end. Use it after any tool that answers a job."""
     view = await call.services.follow(id, wait, call.report)
@@ -36,23 +38,41 @@ async def list_jobs(
     *,
     state: Annotated[JobState | None, Field(description="only jobs in this state")] = None,
     vm: Annotated[Ref | None, Field(description="only jobs on this VM, by id or name")] = None,
+    caller: Annotated[str | None, Field(max_length=200, description="only jobs of this caller")] = None,
+    tool: Annotated[str | None, Field(max_length=64, description="only jobs made by this tool")] = None,
+    since: Moment = None,
+    until: Moment = None,
     limit: Limit = 20,
-    offset: Offset = 0,
-) -> Page[JobView]:
+    offset: Annotated[int, Field(ge=0, description="rows to skip")] = 0,
+    cursor: Annotated[str | None, Field(max_length=64, description="`next` of the last answer")] = None,
+) -> CursorPage[JobView]:
     """List jobs, newest first: what runs, what waits for whom, what ended and how."""
-    jobs = call.services.jobs
+    services = call.services
+    ref = None if vm is None else parse_ref(vm)
 
     def keep(job: Job) -> bool:
-        return (state is None or job.state is state) and (vm is None or matches(vm, job.target.key, job.target.name))
+        return (
+            (state is None or job.state is state)
+            and (vm is None or matches(vm, job.target.key, job.target.name))
+            and (caller is None or job.belongs_to(caller))
+            and (tool is None or job.tool == tool)
+        )
 
-    found, total = await jobs.newest(limit=limit, offset=offset, keep=keep)
-    end = offset + limit
-    return Page(
-        items=tuple([await call.services.show(job) for job in found]),
-        total=total,
-        next=end if end < total else None,
-        as_of=await jobs.now(),
+    wanted = Wanted(
+        target=f"vm:{ref}" if isinstance(ref, int) else None,
+        open_only=state in OPEN and ref is None,
+        since=since,
+        until=until,
+        keep=None if (state, vm, caller, tool) == (None, None, None, None) else keep,
+    )
+    found = await page_of_jobs(services.jobs, wanted, limit=limit, offset=offset, cursor=cursor)
+    return CursorPage(
+        items=tuple(await services.show_all(found.jobs)),
+        total=found.total,
+        next=found.next,
+        as_of=await services.jobs.now(),
         source=Source.LIVE,
+        note=await services.outage(),
     )
 
 

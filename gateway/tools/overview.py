@@ -14,6 +14,7 @@ from gateway.core.job import Job
 from gateway.core.journal import Alarm
 from gateway.core.overview import Diagnosis, Hit, Moment, Overview, hidden_part
 from gateway.core.tool import Effect, tool
+from gateway.store.job_pages import Wanted, page_of_jobs
 from gateway.tools.listing import holds
 from gateway.tools.parameters import TenantRef, VmRef
 from gateway.tools.submitting import resolve
@@ -86,6 +87,7 @@ async def get_overview(call: Call) -> Reading[Overview]:
         you_may=tuple(sorted(call.caller.permissions)),
         oldest_seconds=round(max(now - as_of, 0.0), 1),
         unseen_seconds=None if since is None else round(max(now - since, 0.0), 1),
+        outage=await services.outage(),
         frozen=None if freeze is None else freeze.told(),
         hidden=hidden_part(counts.rows, vms=len(vms.rows), nodes=len(nodes.rows), tenants=len(tenants.rows)),
     )
@@ -182,7 +184,7 @@ async def history(
 ) -> Page[Moment]:
     """Show what happened to a VM, newest first: our jobs and VergeOS' own log lines in one time line, marked whose."""
     row = await resolve(call, vm)
-    jobs, _ = await call.services.jobs.newest(limit=limit, offset=0, keep=lambda job: job.target.ref == f"vm:{row.id}")
+    jobs = (await page_of_jobs(call.services.jobs, Wanted(target=f"vm:{row.id}"), limit=limit)).jobs
     log = await call.views.rows(log_view(LogQuery(limit, object_type="vm", object=row.name)))
     moments = [
         Moment(

@@ -18,6 +18,7 @@ from gateway.core.text import NAME_LIMIT
 from gateway.core.tool import Effect, tool
 from gateway.core.vm import VmRow
 from gateway.core.wishes import CreateSnapshot, DeleteSnapshot, RestoreSnapshot
+from gateway.store.job_pages import Wanted, page_of_jobs
 from gateway.tools.listing import page
 from gateway.tools.parameters import Force, Grace, Limit, Offset, VmRef
 from gateway.tools.submitting import resolve, submit, vm_target
@@ -159,10 +160,10 @@ async def _target_of(call: Call, snapshot_key: int) -> Target:
             raise UnknownObject(told, next_step="See list_vm_snapshots.")
         return target
     wish = DeleteSnapshot(snapshot_key=snapshot_key)
-    jobs, _ = await call.services.jobs.newest(limit=1, offset=0, keep=lambda job: job.wish == wish)
-    if not jobs:
+    found = await page_of_jobs(call.services.jobs, Wanted(keep=lambda job: job.wish == wish), limit=1)
+    if not found.jobs:
         raise _unknown(snapshot_key)
-    return jobs[0].target
+    return found.jobs[0].target
 
 
 async def _look(call: Call, snapshot_key: int) -> SnapshotLook:

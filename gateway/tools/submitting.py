@@ -45,6 +45,7 @@ async def submit(call: Call, tool: str, target: Target, wish: AnyWish) -> Ordere
             target=target,
             owner=call.caller.name,
             face=call.face.value,
+            kind=call.caller.kind,
             client=call.client,
             may_ask=call.may_ask and not await services.protection.never_forced(target),
             key=call.idempotency_key,

@@ -93,12 +93,13 @@ async def _seen(services: Services) -> tuple[bool, dict[str, str]]:
     """
     try:
         async with asyncio.timeout(REDIS_SECONDS):
-            blind_since = await services.watching.blind_since()
+            blind_since, outage = await services.watching.blind_since(), await services.outage()
             freeze = await services.freezing.present()
     except (StoreError, TimeoutError):
         return False, {"redis": "does not answer", "vergeos": "not known while Redis does not answer"}
     vergeos = "no trouble known" if blind_since is None else f"has not answered since {moment(blind_since)}"
-    return True, {"redis": "ok", "vergeos": vergeos, **({} if freeze is None else {"changes": freeze.told()})}
+    told = {"outage": outage, "changes": None if freeze is None else freeze.told()}
+    return True, {"redis": "ok", "vergeos": vergeos, **{name: words for name, words in told.items() if words}}
 
 
 def _json(members: dict[str, Any], *, status: int = 200) -> web.Response:

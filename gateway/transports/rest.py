@@ -11,7 +11,7 @@ from aiohttp.typedefs import Handler
 from pydantic import TypeAdapter
 
 from gateway.calls import Answer, Call, Face, run
-from gateway.core.answer import Page
+from gateway.core.answer import CursorPage, Page
 from gateway.core.text import clean
 from gateway.core.tool import Tool
 from gateway.transports import arguments, events
@@ -135,8 +135,11 @@ def _told(answer: Answer) -> bytes:
 
 def _paging(request: web.Request, page: Page[Any]) -> dict[str, str]:
     headers = {"X-Total-Count": str(page.total)}
+    if isinstance(page, CursorPage) and page.note is not None:
+        headers["X-Note"] = page.note
     if page.next is not None:
-        following = request.rel_url.update_query(offset=str(page.next))
+        going_on = "cursor" if isinstance(page, CursorPage) else "offset"
+        following = request.rel_url.without_query_params("offset").update_query({going_on: str(page.next)})
         headers[hdrs.LINK] = f'<{following}>; rel="next"'
     return headers
 

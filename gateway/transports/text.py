@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gateway.calls import Answer
-from gateway.core.answer import Page, Source
+from gateway.core.answer import CursorPage, Page, Source
 from gateway.core.errors import GatewayError
 from gateway.core.job import JobState, JobView
 from gateway.core.text import clean
@@ -66,7 +66,7 @@ def _said(job: JobView) -> str:
     parts = (
         job.question and f"asks: {job.question}",
         job.note,
-        job.waits_for and f"waits for job {job.waits_for}",
+        job.position and f"place {job.position} in line",
         job.detail,
         job.state is JobState.COMPLETED and job.result and _members(job.result),
     )
@@ -86,19 +86,24 @@ def _page_text(answer: Answer, page: Page[Any], rows: Sequence[Mapping[str, Any]
     lines = _fitting(_table(columns, rows), ANSWER_CHARACTERS) if columns else [_value(row) for row in rows]
     shown = len(lines) - bool(columns)
     told = {"total": page.total, "next": page.next, "as_of": _value(page.as_of)}
+    if isinstance(page, CursorPage):
+        told["note"] = page.note
     if shown < len(rows):
-        told |= _going_on(answer, shown, len(rows))
+        told |= _going_on(answer, rows, shown)
     if page.source is Source.STALE:
         told["source"] = "stale, VergeOS does not answer"
     last = ", ".join(f"{name} {member}" for name, member in told.items() if member is not None)
     return "\n".join([*(lines if rows else []), last])
 
 
-def _going_on(answer: Answer, shown: int, asked: int) -> dict[str, Any]:
+def _going_on(answer: Answer, rows: Sequence[Mapping[str, Any]], shown: int) -> dict[str, Any]:
     """Return how to see the rows that did not fit."""
-    offset = getattr(answer.arguments, "offset", None)
-    more = {"next": offset + shown} if isinstance(offset, int) else {}
-    return {**more, "shown": f"{shown} of {asked} rows, as many as fit; the rest needs a smaller limit or filter"}
+    offset, more = getattr(answer.arguments, "offset", None), {}
+    if isinstance(answer.value, CursorPage):
+        more = {"next": rows[shown - 1]["id"]}
+    elif isinstance(offset, int):
+        more = {"next": offset + shown}
+    return {**more, "shown": f"{shown} of {len(rows)} rows, as many as fit; the rest needs a smaller limit or filter"}
 
 
 def _columns(answer: Answer, rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:

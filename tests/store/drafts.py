@@ -22,9 +22,9 @@ def draft(owner="ann", wish=None, vm=34, tool="power_off_vm", **more):
     return Draft(tool=tool, arguments={}, wish=wish, target=target, owner=owner, face="rest", **more)
 
 
-async def submitted(jobs, *args, same_call_seconds=SAME_CALL_SECONDS, **more):
+async def submitted(jobs, *args, same_call_seconds=SAME_CALL_SECONDS, most_open=0, **more):
     """Submit a wish as `draft` makes it; return the answer."""
-    return await submit(jobs, draft(*args, **more), Rules(same_call_seconds))
+    return await submit(jobs, draft(*args, **more), Rules(same_call_seconds, most_open=most_open))
 
 
 async def end(jobs, job_id, state="completed"):

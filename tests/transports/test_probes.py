@@ -34,7 +34,12 @@ async def test_without_redis_it_is_alive_and_serves_but_is_not_ready(lamps):
 async def test_without_vergeos_it_is_ready_and_says_since_when(lamps):
     await lamps.services.watching.lost_sight(1_700_000_000.0)
     ready = await told(await lamps.get("/readyz"))
-    assert ready == {"status": "ready", "redis": "ok", "vergeos": "has not answered since 2023-11-14T22:13:20+00:00"}
+    assert ready == {
+        "status": "ready",
+        "redis": "ok",
+        "vergeos": "has not answered since 2023-11-14T22:13:20+00:00",
+        "outage": "site unreachable since 2023-11-14 22:13:20 UTC",
+    }
     assert (await told(await lamps.get("/health")))["vergeos"] == ready["vergeos"]
 
 

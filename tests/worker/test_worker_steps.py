@@ -8,6 +8,7 @@ from stepping import crew_on
 from gateway.core.job import Phase, Wished
 from gateway.core.wishes import ForceOff, PowerOff, PowerOn, Reset
 from gateway.store.jobs import Fenced, Jobs, Moved
+from gateway.store.standing import places
 from tests.conftest import eventually
 from worker import acts
 from worker.steps import AT_ONCE_SECONDS, advance
@@ -74,7 +75,7 @@ async def test_what_is_asked_after_the_look_is_heard_before_the_act(crew, monkey
     if asked == "cancel":
         assert (await crew.drive(job.id)).state == "cancelled"
     else:
-        assert (await crew.jobs.view(await crew.jobs.get(job.id))).waits_for is not None
+        assert (await places(crew.jobs, [await crew.jobs.get(job.id)]))[job.id].ahead is not None
         assert (await crew.jobs.get(job.id)).begun_at is None
 
 
