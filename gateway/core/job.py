@@ -227,7 +227,7 @@ class Job(_Frozen):
 
     def view(self, place: "Place | None" = None) -> "JobView":
         """Return what callers see of the job; `place` tells how it stands among the others."""
-        first = None if place is None else place.ahead
+        first = None if place is None else place.first
         return JobView(
             id=self.id,
             tool=self.tool,
@@ -243,7 +243,7 @@ class Job(_Frozen):
             problem=self.trouble,
             question=self.asks.text if self.asks else None,
             joiners=tuple(joiner.name for joiner in self.joiners) or None,
-            waits_for=None if first is None else first.id,
+            waits_for=None if place is None else place.waits_for,
             position=None if place is None else place.position,
             expected_end_at=None if place is None else place.expected_end_at,
             note=self.note,
@@ -252,13 +252,14 @@ class Job(_Frozen):
 
 @dataclass(frozen=True)
 class Place:
-    """How an open job stands: the job that goes first and its own position where it waits for its turn.
+    """How an open job stands: for which job it waits, its own position, and that job where its record is understood.
 
     `expected_end_at` is Redis' Unix seconds, by the usual time of its kind and of those before it; None: not known.
     """
 
-    ahead: Job | None = None
+    waits_for: str | None = None
     position: int | None = None
+    first: Job | None = None
     expected_end_at: int | None = None
 
 

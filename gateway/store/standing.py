@@ -47,8 +47,7 @@ async def places(jobs: Jobs, shown: Iterable[Job]) -> dict[str, Place]:
         known = {job.id: job for job in await read_many(jobs.redis, jobs.keys, others)}
         known |= {job.id: job for job in standing}
         usual = await _usual_seconds(jobs, {job.wish.kind for job in known.values()})
-    ahead = {job_id: [known[other] for other in ids if other in known] for job_id, ids in before.items()}
-    return {job.id: _place(job, ahead.get(job.id, []), usual, now) for job in standing}
+    return {job.id: _place(job, before.get(job.id, []), known, usual, now) for job in standing}
 
 
 async def _queues(jobs: Jobs, waiting: Sequence[Job]) -> dict[str, list[str]]:
@@ -73,10 +72,18 @@ async def _usual_seconds(jobs: Jobs, kinds: Iterable[str]) -> dict[str, float]:
     return {name: statistics.median(map(float, seconds)) for name, seconds in taken if seconds}
 
 
-def _place(job: Job, ahead: Sequence[Job], usual: Mapping[str, float], now: float) -> Place:
-    ends = [_left(other, usual, now) for other in (*ahead, job)]
-    at = None if None in ends else round(now + sum(end for end in ends if end is not None))
-    return Place(ahead=ahead[0] if ahead else None, position=len(ahead) + 1 if ahead else None, expected_end_at=at)
+def _place(job: Job, ahead: Sequence[str], known: Mapping[str, Job], usual: Mapping[str, float], now: float) -> Place:
+    if not ahead:
+        return Place(expected_end_at=_end((job,), usual, now))
+    line = [known.get(other) for other in ahead]
+    return Place(ahead[0], len(ahead) + 1, line[0], _end((*line, job), usual, now))
+
+
+def _end(line: Iterable[Job | None], usual: Mapping[str, float], now: float) -> int | None:
+    """Return when the last of these jobs usually ends; None where that is not known of all."""
+    left = [None if job is None else _left(job, usual, now) for job in line]
+    known = [seconds for seconds in left if seconds is not None]
+    return round(now + sum(known)) if len(known) == len(left) else None
 
 
 def _left(job: Job, usual: Mapping[str, float], now: float) -> float | None:

@@ -136,7 +136,7 @@ async def test_again_repeats_on_purpose_and_waits_behind_the_first(jobs):
     assert second.note is None
     assert await queue(jobs) == [first.id, second.job.id]
     place = (await places(jobs, [second.job]))[second.job.id]
-    assert (place.ahead.id, place.position) == (first.id, 2)
+    assert (place.waits_for, place.position) == (first.id, 2)
 
 
 async def test_calls_differ_by_tool_wish_object_caller_and_what_they_follow(jobs):

@@ -75,7 +75,7 @@ async def test_what_is_asked_after_the_look_is_heard_before_the_act(crew, monkey
     if asked == "cancel":
         assert (await crew.drive(job.id)).state == "cancelled"
     else:
-        assert (await places(crew.jobs, [await crew.jobs.get(job.id)]))[job.id].ahead is not None
+        assert (await places(crew.jobs, [await crew.jobs.get(job.id)]))[job.id].waits_for is not None
         assert (await crew.jobs.get(job.id)).begun_at is None
 
 
