@@ -21,7 +21,7 @@ HEARTBEAT_SECONDS = 15
 LIVE = frozenset(
     {
         *("job", "job-events", "job-calls", "jobs", "active", "unbegun", "open-of", "waits", "asked", "queue"),
-        *("events", "sight", "seal", "identity", "frozen"),
+        *("events", "sight", "seal", "identity", "frozen", "audit"),
     }
 )
 """The kinds of key that have no expiry: those of open jobs, and a few that are bounded. All others must have one."""
