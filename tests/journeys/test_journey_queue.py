@@ -43,7 +43,7 @@ async def test_a_waiting_job_tells_who_goes_first_its_place_and_once_known_its_e
     for job in jobs:
         await idle.ended(job["id"])
     redis, keys = idle.services.jobs.redis, idle.services.keys
-    assert await redis.llen(keys.durations("resize")) == 3
+    assert len(await redis.lrange(keys.durations("resize"), 0, -1)) == 3
     assert await redis.ttl(keys.durations("resize")) > 0
     await redis.delete(keys.durations("resize"))
     await redis.lpush(keys.durations("resize"), 10, 20, 90)
