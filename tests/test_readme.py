@@ -1,9 +1,12 @@
 """The README tells what the code does: its tables, its commands, its curl lines."""
 
+import json
 import re
 import shlex
+from pathlib import Path
 
-from gateway.__main__ import _parser
+from gateway.__main__ import _parser, main
+from gateway.client_config import CLIENTS
 from tests.readme import README, with_tables
 
 TEXT = README.read_text()
@@ -19,7 +22,7 @@ def test_the_tables_are_those_of_the_code():
 
 
 def test_every_vergeos_gateway_command_in_it_exists():
-    named = set(re.findall(r"vergeos-gateway (?:--\S+ )?([a-z]+)", TEXT))
+    named = set(re.findall(r"vergeos-gateway (?:--\S+ )?([a-z]+(?:-[a-z]+)*)", TEXT))
     (commands,) = (action.choices for action in _parser()._actions if action.choices)
     assert named <= set(commands)
 
@@ -40,3 +43,18 @@ def curl_lines():
 
 def test_it_has_curl_lines_to_try():
     assert len(list(curl_lines())) >= 8
+
+
+def test_each_client_config_line_makes_a_file_that_names_the_gateway(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    seen = set()
+    for line in shell_lines():
+        words = shlex.split(line)
+        if words[1:2] != ["client-config"]:
+            continue
+        assert main(words[1:]) == 0, line
+        written = re.search(r"Wrote (\S+?)(;|\n)", (told := capsys.readouterr()).err)
+        [entry] = json.loads(Path(written[1]).read_text() if written else told.out)[CLIENTS[words[2]].section].values()
+        assert {"command", "url", "serverUrl"} & set(entry), line
+        seen.add(words[2])
+    assert seen == set(CLIENTS)

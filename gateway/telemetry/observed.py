@@ -1,5 +1,6 @@
 """One call or step, observed: its span, its figures and its log line, in one place."""
 
+import asyncio
 import logging
 import secrets
 import time
@@ -26,6 +27,10 @@ class Outcome:
         """The call was answered as it was asked, with this job where it made or asked for one."""
         self.label, self.level, self.job = "ok", logging.INFO, job
 
+    def left(self) -> None:
+        """The caller went away, or took the call back, before it was answered."""
+        self.label, self.level = "left", logging.INFO
+
     def failed(self, error: GatewayError) -> None:
         """The call ended with an error that its caller was told."""
         self.label = error.code
@@ -49,6 +54,9 @@ def observed_call(
             yield outcome
         except GatewayError as exc:
             outcome.failed(exc)
+            raise
+        except asyncio.CancelledError:
+            outcome.left()
             raise
         finally:
             seconds = time.perf_counter() - began

@@ -15,6 +15,7 @@ from mcp import Client, MCPError, StdioServerParameters
 from mcp.client.stdio import stdio_client
 from test_journey_questions import QUESTION, UNSAID, Person
 
+from gateway.tools import CATALOG
 from tests.conftest import eventually
 
 MODES = pytest.mark.parametrize("mode", ["legacy", "auto"])
@@ -98,7 +99,7 @@ async def test_a_whole_conversation_goes_through(gateway, mode):
         told.append(message)
 
     async with bridged(gateway.url, mode, elicitation_callback=person) as client:
-        assert len((await client.list_tools()).tools) == 37
+        assert len((await client.list_tools()).tools) == len(CATALOG)
         done = await client.call_tool("power_off_vm", UNSAID, progress_callback=progress)
         assert (person.asked, done.structured_content["result"]["forced"]) == ([QUESTION], True)
         seen = await client.call_tool("get_job", {"id": done.structured_content["id"]})

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from inprocess import engine_settings, house
 
+from gateway.tools import CATALOG
 from tests.conformance.judge import HERE as NODE_PROJECT
 from tests.conformance.judge import available, install
 
@@ -92,7 +93,7 @@ async def test_the_inspector_s_command_line_lists_reads_and_acts(gateway, door, 
         return json.loads(await run(*command, **environment))
 
     tools = await inspect("tools/list")
-    assert len(tools["tools"]) == 37
+    assert len(tools["tools"]) == len(CATALOG)
     listed = await inspect("tools/call", "--tool-name", "list_vms", "--tool-arg", "limit=2")
     assert len(listed["structuredContent"]["items"]) == 2
     arguments = ["id=web-2", "wait_timeout=30"]

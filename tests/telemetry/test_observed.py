@@ -1,5 +1,6 @@
 """What a call leaves behind: one line, its figures; nothing secret, nothing of what it said."""
 
+import asyncio
 import json
 import os
 import pty
@@ -48,6 +49,7 @@ def test_a_call_is_one_line_with_who_what_and_how_long(lines):
         (Forbidden("no"), 20, "forbidden"),
         (StoreError("away"), 30, "store_unavailable"),
         (RuntimeError("a bug with a password in it"), 40, "internal"),
+        (asyncio.CancelledError(), 20, "left"),
     ],
 )
 def test_the_level_tells_whose_fault_it_was(lines, error, level, outcome):
