@@ -6,23 +6,25 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from gateway import __version__, client_config
+from gateway import __version__, client_config, jobs_command
 from gateway.core.errors import GatewayError
+
+Run = Callable[[argparse.Namespace], int | None]
 
 WRONG_USAGE = frozenset({"wrong_settings", "cannot_bridge"})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; return its exit status: 0 done, 1 failed, 2 wrong usage or settings."""
+    """Run one command; return its exit status: 0 done, 1 failed, 2 wrong usage or settings; `jobs` tells its own."""
     options = _parser().parse_args(arguments)
     try:
-        options.run(options)
+        status = options.run(options)
     except GatewayError as exc:
         print(f"vergeos-gateway: {exc.detail}\n  {exc.next_step}", file=sys.stderr)
         return 2 if exc.code in WRONG_USAGE else 1
     except KeyboardInterrupt:
         return 130
-    return 0
+    return status or 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -30,7 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
 
-    def add(name: str, words: str, run: Callable[[argparse.Namespace], None] = _run_process) -> argparse.ArgumentParser:
+    def add(name: str, words: str, run: Run = _run_process) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=words, description=words)
         added.set_defaults(run=run)
         return added
@@ -56,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     audit.add_argument("action", choices=("show", "verify", "export"))
     audit.add_argument("files", nargs="*", type=Path, help="archives to verify, the oldest first; none = the window")
     audit.add_argument("--limit", type=int, default=50, help="how many of the newest entries `show` prints")
+    jobs_command.add_arguments(add("jobs", "list, show, watch, cancel and answer jobs", jobs_command.run))
     client_config.add_arguments(
         add("client-config", "print, or write, the configuration of an MCP client", client_config.run)
     )
