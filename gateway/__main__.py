@@ -54,6 +54,9 @@ def _parser() -> argparse.ArgumentParser:
     stop.add_argument("--why", required=True, help="told to everybody whose change is refused")
     stop.add_argument("--until", type=datetime.fromisoformat, help="its end, e.g. 2027-01-31T18:00 (UTC)")
     add("unfreeze", "let changes go on")
+    enroll = add("enroll", "have your changes made with your own VergeOS key", _enroll)
+    enroll.add_argument("--user", default="", help="the VergeOS user whose key it is; default: your name")
+    enroll.add_argument("--forget", action="store_true", help="take the key back")
     audit = add("audit", "show, verify or export who changed what, and who was refused")
     audit.add_argument("action", choices=("show", "verify", "export"))
     audit.add_argument("files", nargs="*", type=Path, help="archives to verify, the oldest first; none = the window")
@@ -69,6 +72,14 @@ def _run_process(options: argparse.Namespace) -> None:
     from gateway import processes
 
     processes.run(options)
+
+
+def _enroll(options: argparse.Namespace) -> None:
+    import asyncio
+
+    from gateway import enroll_command
+
+    asyncio.run(enroll_command.run(options))
 
 
 def _bridge(_options: argparse.Namespace) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from gateway.store.audit import AuditTrail, open_trail
 from gateway.store.backend import Backend
 from gateway.store.connection import FOLLOWING, SERVING, WORKING, Deadlines
 from gateway.store.credentials import SharedCredentials
+from gateway.store.enrolled import Enrolled
 from gateway.store.events import Feed
 from gateway.store.freezing import Freezing
 from gateway.store.jobs import Jobs
@@ -34,6 +35,7 @@ from gateway.store.watching import Watching
 from gateway.telemetry.metrics import Metrics
 from gateway.vergeos.client import VergeClient, open_client
 from gateway.vergeos.site import SiteCheck
+from gateway.vergeos.writers import Writers
 from gateway.views import Views
 from gateway.views.protection import Protection
 
@@ -53,6 +55,7 @@ class Services:
     feed: Feed
     mailboxes: Mailboxes
     sealing: Sealing
+    writers: Writers
     freezing: Freezing
     protection: Protection
     audit: AuditTrail
@@ -199,8 +202,9 @@ async def open_services(
         following = await stack.enter_async_context(backend.open(FOLLOWING))
         keys = Keys(settings.site)
         metrics = metrics or Metrics()
-        client = await stack.enter_async_context(
-            open_client(
+
+        def client_of(settings: Settings) -> AbstractAsyncContextManager[VergeClient]:
+            return open_client(
                 settings,
                 RequestLimits(redis, keys),
                 SharedCredentials(redis, keys),
@@ -209,12 +213,17 @@ async def open_services(
                 timeout=settings.times.request if worker else None,
                 observe=metrics.sent,
             )
-        )
+
+        client = await stack.enter_async_context(client_of(settings))
         jobs = Jobs(redis, keys, days=settings.job_days)
         views = Views(client, ViewStore(redis, keys), metrics, stale_seconds=settings.stale_seconds)
         stack.push_async_callback(views.close)
         feed = Feed(following, jobs, views.forget, dropped=metrics.followers_dropped.inc)
         secret, guards = settings.gateway_secret_key, settings.guards
+        sealing = Sealing(redis, keys, None if secret is None else secret.get_secret_value())
+        enrolled = Enrolled(redis, keys, sealing, durable=secret is not None)
+        writers = Writers(settings, client, enrolled, lambda key: client_of(settings.showing(key)))
+        stack.push_async_callback(writers.close)
         audit = await stack.enter_async_context(open_trail(redis, keys, settings.audit_log, metrics.audited))
         if not worker:
             await stack.enter_async_context(feed.running())
@@ -227,7 +236,8 @@ async def open_services(
             watching=Watching(redis, keys),
             feed=feed,
             mailboxes=Mailboxes(redis, keys),
-            sealing=Sealing(redis, keys, None if secret is None else secret.get_secret_value()),
+            sealing=sealing,
+            writers=writers,
             freezing=Freezing(redis, keys, read_only=settings.read_only),
             protection=Protection(lambda: guards, views, OwnVms(redis, keys)),
             audit=audit,

@@ -2,7 +2,7 @@
 
 import hashlib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, field_validator
@@ -73,6 +73,12 @@ class Settings(BaseSettings):
     audit_log: str = Field(
         "", description="File that the audit is appended to, `-` = stdout; empty = stdout for `serve` and `worker`."
     )
+    write_as: Literal["service", "caller"] = Field(
+        "service", description="Whose VergeOS key makes changes: the gateway's, or the one each caller enrolled."
+    )
+    service_writers: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="With WRITE_AS=caller: callers whose changes the gateway's key makes all the same, by commas."
+    )
     read_only: bool = Field(False, description="Refuse every change; reads go on.")
     protected: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Objects that are never stopped or changed: name globs and `tag:x`, by commas."
@@ -115,7 +121,7 @@ class Settings(BaseSettings):
     engine: EngineTimes = Field(EngineTimes(), description="Times of the job engine, e.g. ENGINE__LEASE=5.")
     engine_speed: float = Field(1.0, gt=0, description="Divides every engine time; tests run with 10.")
 
-    @field_validator("allowed_hosts", "protected", "never_force", "own_vms", mode="before")
+    @field_validator("allowed_hosts", "service_writers", "protected", "never_force", "own_vms", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -140,6 +146,11 @@ class Settings(BaseSettings):
     def times(self) -> EngineTimes:
         """The engine's times at the speed that is set."""
         return self.engine if self.engine_speed == 1.0 else self.engine.scaled(1 / self.engine_speed)
+
+    def showing(self, api_key: str) -> Self:
+        """Return the same settings with this VergeOS API key in place of all credentials."""
+        bare = {"vergeos_token": None, "vergeos_user": "", "vergeos_pass": None}
+        return self.model_copy(update={**bare, "vergeos_api_key": SecretStr(api_key)})
 
     @property
     def base_url(self) -> str:

@@ -7,11 +7,12 @@ from typing import Any
 
 from gateway.core.audit import shown_arguments
 from gateway.core.drive import DriveLook
-from gateway.core.errors import UpstreamError, VergeOSNotFound
+from gateway.core.errors import UpstreamError, VergeOSForbidden, VergeOSNotFound, VergeOSUnauthorized
 from gateway.core.ids import MachineKey, NetworkKey, TenantKey, VmKey
 from gateway.core.job import Act, Job, Live
 from gateway.core.snapshot import SnapshotLook
 from gateway.core.step import Look, Part, Seen
+from gateway.core.text import clean
 from gateway.core.trail import kept, note
 from gateway.services import Services
 from gateway.vergeos import drives, networks, nodes, snapshots, tenants, vms
@@ -20,6 +21,7 @@ from gateway.vergeos.looks import live
 from gateway.vergeos.together import together
 
 LOG_LINES = 20
+OWNER_LIMIT = 80  # of a name in what VergeOS keeps
 EXPLAINING_LINES = 3
 CLOCKS_APART_SECONDS = 10.0  # VergeOS' clock and Redis' may differ by this
 POWER_OFF_WORDS = ("power off", "poweroff", "powered off", "powering off", "power down", "shut")
@@ -77,7 +79,8 @@ def mark(job: Job) -> str:
 
 
 def _marked(job: Job, act: Act) -> str:
-    return f"{act.params['description']} {mark(job)}".strip()
+    """Return the description of what a job creates: the caller's words, who he is, and the job's mark."""
+    return f"{act.params['description']} (by {clean(job.owner, OWNER_LIMIT)}) {mark(job)}".strip()
 
 
 def _machine(job: Job) -> MachineKey:
@@ -89,18 +92,35 @@ async def perform(services: Services, job: Job, act: Act) -> int | None:
 
     Raises `UpstreamError`; its `maybe_done` tells whether the act may have happened.
     """
-    client = services.vergeos.patient(wait=True)  # the look before it has paid its turn: do not waste that
-    async with _told(services, job, act) as told:
-        told["made"] = made = await ACTIONS.get(act.action, POWER[job.target.kind])(client, job, act)
-        return made
+    try:
+        return await _sent_as(services, job, act, job.writes_as)
+    except (VergeOSUnauthorized, VergeOSForbidden) as refusal:
+        if not job.writes_as:
+            raise
+        if act.mends:  # whoever lost his key meanwhile must not leave a VM off
+            return await _sent_as(services, job, act, "")
+        told = f"with the VergeOS key of {job.writes_as}: {refusal.detail}"
+        raise VergeOSForbidden(told, next_step="Enrol a VergeOS key that may do this.") from None
+
+
+async def _sent_as(services: Services, job: Job, act: Act, person: str) -> int | None:
+    """Send one act with the VergeOS key of a person, "" the gateway's own; return the key of what it created."""
+    client = await services.writers.client(person)
+    if client is None:
+        raise VergeOSForbidden(f"{person} has no VergeOS key enrolled any more")
+    patient = client.patient(wait=True)  # the look before it has paid its turn: do not waste that
+    async with _told(services, job, act, person) as told:
+        made = await ACTIONS.get(act.action, POWER[job.target.kind])(patient, job, act)
+        told["made"] = made
+    return made
 
 
 @asynccontextmanager
-async def _told(services: Services, job: Job, act: Act) -> AsyncIterator[dict[str, Any]]:
+async def _told(services: Services, job: Job, act: Act, person: str) -> AsyncIterator[dict[str, Any]]:
     """Tell the audit of an act before it is sent, and how it was answered. Raises `StoreError` where it cannot."""
     target = job.target.model_dump(include={"kind", "key", "name"})
     about = {"job": job.id, "act": act.label, "action": act.action}
-    by = {"by": job.owner, "agent": job.agent, "tool": job.tool, "target": target}
+    by = {"by": job.owner, "agent": job.agent, "written_as": person or "service", "tool": job.tool, "target": target}
     await services.audit.record_first("act", **about, **by, arguments=shown_arguments(act.params))
     answer: dict[str, Any] = {"outcome": "cancelled"}
     with kept() as sent:

@@ -1,6 +1,6 @@
 """What stands between a decided step and its act: the freeze and what is protected, asked again before every act."""
 
-from gateway.core.errors import OutsideWindow, Protected
+from gateway.core.errors import GatewayError, NotEnrolled, OutsideWindow, Protected
 from gateway.core.guard import Freeze, harmless
 from gateway.core.job import Job, Phase
 from gateway.core.step import Ask, Fail, Moment, Step, Undo, Wait
@@ -27,14 +27,22 @@ async def permitted(services: Services, job: Job, step: Step, now: Moment) -> St
     freeze = await services.freezing.present()
     if freeze is not None:
         return Undo("frozen", freeze.told(), AGAIN) if _left_between(job) else _held(services, freeze, now)
+    if not await services.writers.holds(job.writes_as):
+        refusal = NotEnrolled(f"{job.writes_as} has no VergeOS key enrolled any more")
+        return _refused(job, step, refusal)
     try:
         await _require(services, job, step, now)
     except (Protected, OutsideWindow) as refusal:
-        if _left_between(job):
-            return Undo(refusal.code, refusal.detail, refusal.next_step)
-        done = "nothing was done" if job.begun_at is None else f"'{step.action}' was not asked for"
-        return Fail(refusal.code, f"{refusal.detail}; {done}", refusal.next_step)
+        return _refused(job, step, refusal)
     return step
+
+
+def _refused(job: Job, ask: Ask, refusal: GatewayError) -> Fail | Undo:
+    """Return how a job goes on whose next act is not permitted any more."""
+    if _left_between(job):
+        return Undo(refusal.code, refusal.detail, refusal.next_step)
+    done = "nothing was done" if job.begun_at is None else f"'{ask.action}' was not asked for"
+    return Fail(refusal.code, f"{refusal.detail}; {done}", refusal.next_step)
 
 
 async def _require(services: Services, job: Job, ask: Ask, now: Moment) -> None:

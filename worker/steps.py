@@ -274,7 +274,7 @@ class StepRun:
             return True, None
         if await self._services.jobs.turn(job) is not None:
             return True, spread(min(QUEUED_SECONDS, self._times.fallback))
-        act = Act(label=ask.name, action=ask.action, params=ask.params, intended_at=now.at)
+        act = Act(label=ask.name, action=ask.action, params=ask.params, intended_at=now.at, mends=ask.mends)
         begun_at = now.at if job.begun_at is None else job.begun_at
         intended = updated(
             job.with_act(act),

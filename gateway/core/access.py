@@ -37,6 +37,11 @@ class Caller:
     owner: str = ""
 
     @property
+    def person(self) -> str:
+        """Who answers for what the caller does."""
+        return self.owner or self.name
+
+    @property
     def agent(self) -> str | None:
         """Which agent this is, and whose; None for everybody else."""
         return f"{self.owner}/{self.name}" if self.kind is CallerKind.AGENT else None

@@ -3,7 +3,7 @@
     GatewayError
     ├── CallError              the call itself cannot be done; the caller can mend it
     │   ├── InvalidArgument · UnknownTool · UnknownObject · AmbiguousName · UnknownJob · TooManyJobs
-    │   ├── Unauthorized · Forbidden · Frozen · AgentLimit
+    │   ├── Unauthorized · Forbidden · NotEnrolled · Frozen · AgentLimit
     │   └── Conflict           TargetBusy · KeyReused · JobEnded · TargetChanged · CoreNetwork
     │                          Protected · OutsideWindow
     ├── StoreError             Redis does not answer, or is full · NewerRecord · AuditUnavailable
@@ -99,6 +99,13 @@ class Forbidden(CallError):
 
     code, status = "forbidden", 403
     next_step = "Ask an administrator of the gateway for the missing permission."
+
+
+class NotEnrolled(Forbidden):
+    """Changes are made with the caller's own VergeOS key, and he enrolled none; nothing was accepted."""
+
+    code = "not_enrolled"
+    next_step = "Enrol your VergeOS API key with `vergeos-gateway enroll`."
 
 
 class Frozen(CallError):

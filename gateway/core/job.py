@@ -84,7 +84,7 @@ class Act(_Frozen):
 
     `label` tells apart acts of one job that use the same `action`. `patient_at` is the answer's time
     on the clock that stands still while VergeOS cannot be seen. `refused` is VergeOS' own text, `made` the
-    key of what the act created.
+    key of what the act created; `mends` marks what only brings the object back.
     """
 
     label: str
@@ -95,6 +95,7 @@ class Act(_Frozen):
     answered_at: float | None = None
     patient_at: float | None = None
     refused: str | None = None
+    mends: bool = False
 
 
 class Condition(_Frozen):
@@ -154,7 +155,7 @@ class Job(_Frozen):
     names the views that its read-backs patched, with their generation since; `note` is said to one
     caller and never stored. `before` is the last look before the first act, `at_end` the last one of all. Members
     that a newer version added are kept when an older one saves the record. `agent` is the agent that asked, and whose,
-    `traceparent` the span of the call.
+    `traceparent` the span of the call, `writes_as` the person whose VergeOS key its acts show (empty: the gateway's).
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -171,6 +172,7 @@ class Job(_Frozen):
     client: str = ""
     reason: str = ""
     agent: str | None = None
+    writes_as: str = ""
     may_ask: bool = False
     state: JobState = JobState.WORKING
     phase: Phase = Phase.QUEUED

@@ -21,7 +21,7 @@ HEARTBEAT_SECONDS = 15
 LIVE = frozenset(
     {
         *("job", "job-events", "job-calls", "jobs", "active", "unbegun", "open-of", "waits", "asked", "queue"),
-        *("events", "sight", "seal", "identity", "frozen", "audit"),
+        *("events", "sight", "seal", "identity", "frozen", "audit", "enrolled"),
     }
 )
 """The kinds of key that have no expiry: those of open jobs, and a few that are bounded. All others must have one."""
@@ -156,6 +156,11 @@ class Keys:
     def audit(self) -> str:
         """Stream: the newest entries of the audit (JSON), of all writers. Bounded by length."""
         return self._key("audit")
+
+    @property
+    def enrolled(self) -> str:
+        """Hash: person -> the sealed VergeOS key that he enrolled, and whose it is (JSON). Until he is offboarded."""
+        return self._key("enrolled")
 
     def agent_stops(self, agent: str) -> str:
         """Sorted set: jobs of an agent that stop something, by time of acceptance. A day."""

@@ -25,8 +25,11 @@ class Sealing:
         """Return the content sealed, as URL-safe text. Raises `StoreError` where the key must be fetched and cannot."""
         return Fernet(self._key or await self._fetch()).encrypt(content).decode()
 
-    async def unseal(self, token: str, *, max_age_seconds: int) -> bytes | None:
-        """Return what was sealed, None for what is not ours, was changed, or is too old. Raises `StoreError`."""
+    async def unseal(self, token: str, *, max_age_seconds: int | None) -> bytes | None:
+        """Return what was sealed, None for what is not ours, was changed, or is too old (None: never).
+
+        Raises `StoreError`.
+        """
         opened = _opened(self._key or await self._fetch(), token, max_age_seconds)
         if opened is None and self._fixed is None:
             opened = _opened(await self._fetch(), token, max_age_seconds)
@@ -41,7 +44,7 @@ class Sealing:
         return self._key
 
 
-def _opened(key: bytes, token: str, max_age_seconds: int) -> bytes | None:
+def _opened(key: bytes, token: str, max_age_seconds: int | None) -> bytes | None:
     try:
         return Fernet(key).decrypt(token, ttl=max_age_seconds)
     except (InvalidToken, ValueError):

@@ -49,6 +49,7 @@ class Draft:
     after: str | None = None
     reason: str = ""
     agent: str | None = None
+    writes_as: str = ""
     traceparent: str = ""
 
     @property
@@ -213,6 +214,7 @@ def _job(draft: Draft, site: str, now: float, *, overtakes: str | None) -> Job:
         client=draft.client,
         reason=draft.reason,
         agent=draft.agent,
+        writes_as=draft.writes_as,
         may_ask=draft.may_ask,
         after=draft.after,
         traceparent=draft.traceparent,

@@ -1,7 +1,7 @@
 """The declarations of all tools, one module per resource; from them every face derives."""
 
 from gateway.core.tool import Catalog
-from gateway.tools import cluster, drives, guards, jobs, monitoring, networks, overview, snapshots, tenants, vms
+from gateway.tools import cluster, drives, guards, jobs, me, monitoring, networks, overview, snapshots, tenants, vms
 from gateway.tools.prompts import PROMPTS
 from gateway.tools.resources import RESOURCES
 
@@ -41,6 +41,7 @@ CATALOG = Catalog(
         *overview.TOOLS,
         *jobs.TOOLS,
         *guards.TOOLS,
+        *me.TOOLS,
     ),
     core=CORE,
     resources=RESOURCES,

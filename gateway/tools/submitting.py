@@ -31,7 +31,7 @@ async def vm_target(call: Call, ref: int | str) -> Target:
 async def submit(call: Call, tool: str, target: Target, wish: AnyWish) -> Ordered:
     """Make a job of a wish for one object, or for a dry run say what it would do.
 
-    Raises `Protected`, `OutsideWindow`, and as `store.submission.submit`; a dry run raises UpstreamError.
+    Raises `Protected`, `OutsideWindow`, `NotEnrolled`, and as `store.submission.submit`; a dry run UpstreamError.
     """
     services = call.services
     await services.protection.require(target, wish, await services.jobs.now())
@@ -53,6 +53,7 @@ async def submit(call: Call, tool: str, target: Target, wish: AnyWish) -> Ordere
             again=call.order.again,
             reason=clean(call.order.reason or "", REASON_LIMIT),
             agent=call.caller.agent,
+            writes_as=await services.writers.require(call.caller),
             traceparent=traces.traceparent(),
         )
     )

@@ -203,7 +203,7 @@ async def test_a_snapshot_is_taken_restored_and_deleted_and_lists_show_it_at_onc
         [mine, *others] = (await gateway.get("/vms/web-1/snapshots")).body
         assert (mine["id"], mine["name"], mine["vm_id"], others) == (key, "mine", vm.key, before)
         assert "expires_at" not in mine
-        assert taken(sim)["mine"]["description"] == mine["description"] == f"[job {made['id']}]"
+        assert taken(sim)["mine"]["description"] == mine["description"] == f"(by local) [job {made['id']}]"
 
         drive = sim.world.db["machine_drives"].where("machine", vm.machine_key)[0]
         nic = sim.world.db["machine_nics"].where("machine", vm.machine_key)[0]

@@ -229,6 +229,7 @@ async def _services(server, settings):
                 sealing=Sealing(redis, keys, None),
                 freezing=Freezing(redis, keys),
                 protection=None,
+                writers=None,
                 audit=AuditTrail(redis, keys, Archive(None), "house", lambda event: None),
                 views=None,
                 metrics=Metrics(),
