@@ -43,7 +43,7 @@ bench: $(VENV)/installed-dev
 	$(BIN)/python -m tests.bench.reads
 
 image:
-	docker build -t $(IMAGE):latest --build-arg REVISION=$$(git rev-parse HEAD) .
+	docker build -t $(IMAGE):latest -t $(IMAGE):$$($(PYTHON) -c 'import gateway; print(gateway.__version__)') --build-arg REVISION=$$(git rev-parse HEAD) .
 
 # What the image is made of, as CycloneDX; needs no engine.
 sbom: $(TOOLS)/installed

@@ -37,6 +37,7 @@ from gateway.vergeos.client import VergeClient, open_client
 from gateway.vergeos.site import SiteCheck
 from gateway.vergeos.writers import Writers
 from gateway.views import Views
+from gateway.views.platform import show_platform
 from gateway.views.protection import Protection
 
 Report = Callable[[JobView], Awaitable[None]]
@@ -166,6 +167,8 @@ class Services:
         since = await self.watching.blind_since()
         metrics.blind.set(0.0 if since is None else max(now - since, 0.0))
         metrics.show_open(await self.jobs.open(), now)
+        if metrics.platform is not None:
+            await show_platform(self.views, metrics.platform)
 
     async def _ended(self, job_id: str, report: Report | None) -> None:
         """Return once the job has ended or asks something."""
@@ -201,7 +204,7 @@ async def open_services(
         redis = await stack.enter_async_context(backend.open(deadlines))
         following = await stack.enter_async_context(backend.open(FOLLOWING))
         keys = Keys(settings.site)
-        metrics = metrics or Metrics()
+        metrics = metrics or Metrics(platform=settings.platform_metrics and not worker)
 
         def client_of(settings: Settings) -> AbstractAsyncContextManager[VergeClient]:
             return open_client(

@@ -112,6 +112,9 @@ class Settings(BaseSettings):
     jobs_open_per_caller: int = Field(1000, ge=0, description="Open jobs that one caller may have; 0 = any number.")
     job_days: int = Field(30, ge=1, description="Days that the record of an ended job is kept.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
+    platform_metrics: bool = Field(
+        False, description="Show what reads know of VMs, nodes, tiers and alarms as `vergeos_*` at /metrics."
+    )
     log_reads: bool = Field(
         True, description="Log a line for each read that went well, not for changes and errors only."
     )

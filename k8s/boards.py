@@ -5,7 +5,10 @@ from dataclasses import dataclass, field
 
 M = "vergeos_gateway"
 RATE = "[$__rate_interval]"
-FAULTS = 'outcome=~"internal|store_unavailable|audit_unavailable|wrong_site|vergeos_(error|unreachable|dropped|timeout|busy|certificate|unauthorized|forbidden|bad_answer)"'
+FAULTS = (
+    'outcome=~"internal|store_unavailable|audit_unavailable|wrong_site'
+    '|vergeos_(error|unreachable|dropped|timeout|busy|certificate|unauthorized|forbidden|bad_answer)"'
+)
 REFUSALS = 'outcome=~"unauthorized|forbidden|frozen|agent_limit|protected|core_network|outside_window|read_only"'
 CHOSEN = 'tool=~"$tool",face=~"$face"'
 RED, ORANGE = "red", "orange"
@@ -50,6 +53,12 @@ def quantiles(metric: str, by: str, chosen: str = "") -> list[tuple[str, str]]:
     return [(f"histogram_quantile({q}, {buckets})", f"{legend}p{q * 100:.0f}") for q in (0.5, 0.95)]
 
 
+def slowest(metric: str, by: str, chosen: str = "") -> list[tuple[str, str]]:
+    """Return the query of the ten highest 95th percentiles."""
+    buckets = f"sum by (le, {by}) (rate({M}_{metric}_bucket{chosen}{RATE}))"
+    return [(f"topk(10, histogram_quantile(0.95, {buckets}))", f"{{{{{by}}}}}")]
+
+
 def share(part: str, whole: str) -> str:
     """Return the query of a share between 0 and 1; 0 while there is no part."""
     return f"(sum(rate({part}{RATE})) or vector(0)) / sum(rate({whole}{RATE}))"
@@ -69,7 +78,9 @@ GATEWAY = Board(
             thresholds=[(ORANGE, 0.01), (RED, 0.05)],
         ),
         fact(
-            "Reads from the cache", "percentunit", share(f'{M}_view_reads_total{{source="cache"}}', f"{M}_view_reads_total")
+            "Reads from the cache",
+            "percentunit",
+            share(f'{M}_view_reads_total{{source="cache"}}', f"{M}_view_reads_total"),
         ),
         fact(
             "Stale reads",
@@ -81,24 +92,27 @@ GATEWAY = Board(
         fact("MCP sessions", "short", f"sum({M}_mcp_sessions)"),
         fact("Who follows events", "short", f"sum({M}_event_followers) + sum({M}_mcp_streams)"),
         Panel("Calls by face", "reqps", [(f"sum by (face) (rate({M}_calls_total{{{CHOSEN}}}{RATE}))", "{{face}}")]),
-        Panel("Calls by tool", "reqps", [(f"topk(10, sum by (tool) (rate({M}_calls_total{{{CHOSEN}}}{RATE})))", "{{tool}}")]),
+        Panel(
+            "Calls by tool",
+            "reqps",
+            [(f"topk(10, sum by (tool) (rate({M}_calls_total{{{CHOSEN}}}{RATE})))", "{{tool}}")],
+        ),
         Panel(
             "Calls that were not ok",
             "reqps",
             [(f'sum by (outcome) (rate({M}_calls_total{{outcome!="ok",{CHOSEN}}}{RATE}))', "{{outcome}}")],
             runbook="VergeosGatewayErrors",
         ),
-        Panel("Duration by face", "s", quantiles("call_duration_seconds", "face", f"{{{CHOSEN}}}"), runbook="VergeosGatewaySlow"),
+        Panel(
+            "Duration by face",
+            "s",
+            quantiles("call_duration_seconds", "face", f"{{{CHOSEN}}}"),
+            runbook="VergeosGatewaySlow",
+        ),
         Panel(
             "Slowest tools (95th percentile)",
             "s",
-            [
-                (
-                    f"topk(10, histogram_quantile(0.95, sum by (le, tool) "
-                    f"(rate({M}_call_duration_seconds_bucket{{{CHOSEN}}}{RATE}))))",
-                    "{{tool}}",
-                )
-            ],
+            slowest("call_duration_seconds", "tool", f"{{{CHOSEN}}}"),
             words="Calls that wait for a job last as long as they were told to wait.",
         ),
         Panel(
@@ -113,7 +127,9 @@ GATEWAY = Board(
         Panel("Memory", "bytes", [(f"{M}_process_resident_memory_bytes", "{{job}} {{instance}}")]),
         Panel("Streams", "short", [(f"sum({M}_event_followers)", "job events"), (f"sum({M}_mcp_streams)", "MCP")]),
         Panel(
-            "Followers dropped", "short", [(f"sum(increase({M}_event_followers_dropped_total[5m]))", "too slow")],
+            "Followers dropped",
+            "short",
+            [(f"sum(increase({M}_event_followers_dropped_total[5m]))", "too slow")],
             words="Cut off for reading too slowly; they come back and go on where they were.",
         ),
     ],
@@ -126,41 +142,72 @@ JOBS = Board(
     "What needs a person first; then how jobs, queue and workers do.",
     [
         fact(
-            "Waits for a person", "short", f'sum({M}_jobs_open{{state="input_required"}}) / count(up) or vector(0)',
-            runbook="VergeosGatewayJobAsks", thresholds=[(ORANGE, 1)],
+            "Waits for a person",
+            "short",
+            f'sum(max by (kind) ({M}_jobs_open{{state="input_required"}})) or vector(0)',
+            runbook="VergeosGatewayJobAsks",
+            thresholds=[(ORANGE, 1)],
         ),
         fact(
-            "VMs left off by us, 24 h", "short", f"sum(increase({M}_jobs_left_off_total[24h]))",
-            runbook="VergeosGatewayVmLeftOff", thresholds=[(RED, 0.5)],
+            "VMs left off by us, 24 h",
+            "short",
+            f"sum(increase({M}_jobs_left_off_total[24h]))",
+            runbook="VergeosGatewayVmLeftOff",
+            thresholds=[(RED, 0.5)],
         ),
-        fact("Longest question", "s", f'max({M}_oldest_open_job_seconds{{state="input_required"}})',
-            runbook="VergeosGatewayJobAsks", thresholds=[(RED, 600)]),
+        fact(
+            "Longest question",
+            "s",
+            f'max({M}_oldest_open_job_seconds{{state="input_required"}})',
+            runbook="VergeosGatewayJobAsks",
+            thresholds=[(RED, 600)],
+        ),
         fact("Oldest job at work", "s", f'max({M}_oldest_open_job_seconds{{state="working"}})'),
         fact("Workers", "short", f"max({M}_workers_alive)", runbook="VergeosGatewayNoWorker"),
         fact("Somebody watches", "bool_yes_no", f"max({M}_leader_alive)", runbook="VergeosGatewayNoLeader"),
         Panel("Open jobs", "short", [(f"max by (kind, state) ({M}_jobs_open)", "{{kind}} {{state}}")]),
-        Panel("Ended", "short", [(f"sum by (state) (increase({M}_jobs_ended_total[5m]))", "{{state}}")], words="In the last 5 minutes."),
         Panel(
-            "Failures by cause", "short", [(f"sum by (kind, code) (increase({M}_jobs_failed_total[1h]))", "{{kind}}: {{code}}")],
-            words="In the last hour.", runbook="VergeosGatewayJobsFail",
+            "Ended",
+            "short",
+            [(f"sum by (state) (increase({M}_jobs_ended_total[5m]))", "{{state}}")],
+            words="In the last 5 minutes.",
         ),
-        Panel("Duration by kind", "s", quantiles("job_duration_seconds", "kind"), words="From the call to the end, graces and waits among it."),
         Panel(
-            "Queue", "short",
+            "Failures by cause",
+            "short",
+            [(f"sum by (kind, code) (increase({M}_jobs_failed_total[1h]))", "{{kind}}: {{code}}")],
+            words="In the last hour.",
+            runbook="VergeosGatewayJobsFail",
+        ),
+        Panel(
+            "Duration by kind",
+            "s",
+            quantiles("job_duration_seconds", "kind"),
+            words="From the call to the end, graces and waits among it.",
+        ),
+        Panel(
+            "Queue",
+            "short",
             [(f"max({M}_queue_ready_steps)", "due now"), (f"max({M}_queue_deferred_steps)", "due later")],
             words="What is due later waits for its VM.",
         ),
-        Panel("Lag", "s", [(f"max({M}_queue_lag_seconds)", "oldest step that is due")],
-            runbook="VergeosGatewayQueueLag", thresholds=[(ORANGE, 1), (RED, 10)]),
+        Panel(
+            "Lag",
+            "s",
+            [(f"max({M}_queue_lag_seconds)", "oldest step that is due")],
+            runbook="VergeosGatewayQueueLag",
+            thresholds=[(ORANGE, 1), (RED, 10)],
+        ),
         Panel("Steps", "ops", [(f"sum by (outcome) (rate({M}_job_steps_total{RATE}))", "{{outcome}}")]),
         Panel("Duration of steps", "s", quantiles("job_step_duration_seconds", "")),
         Panel(
-            "Recovery", "short",
+            "Recovery",
+            "short",
             [
                 (f"sum(increase({M}_jobs_swept_total[5m]))", "lost steps queued again"),
                 (f'sum by (outcome) (increase({M}_job_steps_total{{outcome!~"ended|waiting"}}[5m]))', "{{outcome}}"),
             ],
-            words="In the last 5 minutes: what went wrong and was put right. `fenced` is a stale save that was refused.",
+            words="In the last 5 minutes: what went wrong and was put right. `fenced`: a stale save was refused.",
         ),
     ],
 )
@@ -172,32 +219,85 @@ VERGEOS = Board(
     [
         fact("Requests", "reqps", f"sum(rate({M}_vergeos_requests_total{RATE}))"),
         fact(
-            "Failed", "percentunit", share(f'{M}_vergeos_requests_total{{outcome!="ok"}}', f"{M}_vergeos_requests_total"),
-            runbook="VergeosGatewayCannotSeeVergeos", thresholds=[(ORANGE, 0.01), (RED, 0.1)],
+            "Failed",
+            "percentunit",
+            share(f'{M}_vergeos_requests_total{{outcome!="ok"}}', f"{M}_vergeos_requests_total"),
+            runbook="VergeosGatewayCannotSeeVergeos",
+            thresholds=[(ORANGE, 0.01), (RED, 0.1)],
         ),
-        fact("Not seen for", "s", f"max({M}_vergeos_unseen_seconds)", runbook="VergeosGatewayCannotSeeVergeos",
-            thresholds=[(ORANGE, 1), (RED, 60)]),
-        fact("Breaker open", "bool_yes_no", f"max({M}_circuit_open)", runbook="VergeosGatewayCannotSeeVergeos", thresholds=[(RED, 1)]),
-        fact("Left of the hour", "percentunit", f'min({M}_budget_left{{limit="hour"}} / ({M}_budget_limit{{limit="hour"}} > 0))',
-            runbook="VergeosGatewayBudget"),
+        fact(
+            "Not seen for",
+            "s",
+            f"max({M}_vergeos_unseen_seconds)",
+            runbook="VergeosGatewayCannotSeeVergeos",
+            thresholds=[(ORANGE, 1), (RED, 60)],
+        ),
+        fact(
+            "Breaker open",
+            "bool_yes_no",
+            f"max({M}_circuit_open)",
+            runbook="VergeosGatewayCannotSeeVergeos",
+            thresholds=[(RED, 1)],
+        ),
+        fact(
+            "Left of the hour",
+            "percentunit",
+            f'min({M}_budget_left{{limit="hour"}} / ({M}_budget_limit{{limit="hour"}} > 0))',
+            runbook="VergeosGatewayBudget",
+        ),
         fact("Requests, 1 h", "short", f"sum(increase({M}_vergeos_requests_total[1h]))"),
-        Panel("Requests by table", "reqps", [(f"topk(10, sum by (endpoint) (rate({M}_vergeos_requests_total{RATE})))", "{{endpoint}}")]),
-        Panel("Outcomes", "reqps", [(f"sum by (outcome) (rate({M}_vergeos_requests_total{RATE}))", "{{outcome}}")],
-            runbook="VergeosGatewayCannotSeeVergeos"),
+        Panel(
+            "Requests by table",
+            "reqps",
+            [(f"topk(10, sum by (endpoint) (rate({M}_vergeos_requests_total{RATE})))", "{{endpoint}}")],
+        ),
+        Panel(
+            "Outcomes",
+            "reqps",
+            [(f"sum by (outcome) (rate({M}_vergeos_requests_total{RATE}))", "{{outcome}}")],
+            runbook="VergeosGatewayCannotSeeVergeos",
+        ),
         Panel("Latency", "s", quantiles("vergeos_request_duration_seconds", "")),
         Panel(
-            "Slowest tables (95th percentile)", "s",
-            [(f"topk(10, histogram_quantile(0.95, sum by (le, endpoint) (rate({M}_vergeos_request_duration_seconds_bucket{RATE}))))", "{{endpoint}}")],
+            "Slowest tables (95th percentile)",
+            "s",
+            slowest("vergeos_request_duration_seconds", "endpoint"),
         ),
-        Panel("Left of the limits", "short", [(f"min by (limit) ({M}_budget_left)", "{{limit}}")], runbook="VergeosGatewayBudget"),
-        Panel("Who spends", "reqps", [(f"sum by (kind) (rate({M}_budget_spent_requests_total{RATE}))", "{{kind}}")], runbook="VergeosGatewayBudget"),
-        Panel("VMs", "short", [("max by (state) (vergeos_vms)", "{{state}}")], words="Only with PLATFORM_METRICS=true."),
-        Panel("Nodes", "short", [("max by (state) (vergeos_nodes)", "{{state}}")], words="Only with PLATFORM_METRICS=true."),
         Panel(
-            "Storage tiers", "percentunit", [("max by (tier) (vergeos_tier_used_bytes / vergeos_tier_capacity_bytes)", "tier {{tier}}")],
-            words="Only with PLATFORM_METRICS=true.", runbook="VergeosTierFullInDays", thresholds=[(ORANGE, 0.8), (RED, 0.9)],
+            "Left of the limits",
+            "short",
+            [(f"min by (limit) ({M}_budget_left)", "{{limit}}")],
+            runbook="VergeosGatewayBudget",
         ),
-        Panel("Alarms", "short", [("max by (level) (vergeos_alarms)", "{{level}}")], words="Only with PLATFORM_METRICS=true."),
+        Panel(
+            "Who spends",
+            "reqps",
+            [(f"sum by (kind) (rate({M}_budget_spent_requests_total{RATE}))", "{{kind}}")],
+            runbook="VergeosGatewayBudget",
+        ),
+        Panel(
+            "VMs", "short", [("max by (state) (vergeos_vms)", "{{state}}")], words="Only with PLATFORM_METRICS=true."
+        ),
+        Panel(
+            "Nodes",
+            "short",
+            [("max by (state) (vergeos_nodes)", "{{state}}")],
+            words="Only with PLATFORM_METRICS=true.",
+        ),
+        Panel(
+            "Storage tiers",
+            "percentunit",
+            [("max by (tier) (vergeos_tier_used_bytes / vergeos_tier_capacity_bytes)", "tier {{tier}}")],
+            words="Only with PLATFORM_METRICS=true.",
+            runbook="VergeosTierFullInDays",
+            thresholds=[(ORANGE, 0.8), (RED, 0.9)],
+        ),
+        Panel(
+            "Alarms",
+            "short",
+            [("max by (level) (vergeos_alarms)", "{{level}}")],
+            words="Only with PLATFORM_METRICS=true.",
+        ),
     ],
 )
 
@@ -206,18 +306,45 @@ TEAM = Board(
     "Team",
     "Who calls, what was refused, who stopped what.",
     [
-        Panel("Calls by kind of caller", "reqps", [(f"sum by (kind) (rate({M}_caller_calls_total{RATE}))", "{{kind}}")]),
-        Panel("Busiest callers", "reqps", [(f"topk(10, sum by (caller) (rate({M}_caller_calls_total{RATE})))", "{{caller}}")],
-            runbook="VergeosGatewayRunawayAgent"),
-        Panel("Calls of each, 1 h", "short", [(f"sort_desc(sum by (caller, kind) (increase({M}_caller_calls_total[1h])))", "{{caller}} ({{kind}})")],
-            kind="bargauge"),
-        Panel("Refusals", "reqps", [(f"sum by (outcome) (rate({M}_calls_total{{{REFUSALS}}}{RATE}))", "{{outcome}}")],
-            words="What was not permitted, is frozen or protected, or is too much for an agent."),
-        Panel("Not let in", "reqps", [(f'sum by (outcome) (rate({M}_authentications_total{{outcome!="ok"}}{RATE}))', "{{outcome}}")],
-            runbook="VergeosGatewayAuthFailures"),
-        Panel("Changes, by tool, 1 h", "short", [(f"sum by (kind) (increase({M}_jobs_ended_total[1h]))", "{{kind}}")], kind="bargauge"),
-        Panel("Audit", "short", [(f"sum by (event) (increase({M}_audit_entries_total[1h]))", "{{event}}")],
-            words="Entries in the last hour, freezes and thaws among them."),
+        Panel(
+            "Calls by kind of caller", "reqps", [(f"sum by (kind) (rate({M}_caller_calls_total{RATE}))", "{{kind}}")]
+        ),
+        Panel(
+            "Busiest callers",
+            "reqps",
+            [(f"topk(10, sum by (caller) (rate({M}_caller_calls_total{RATE})))", "{{caller}}")],
+            runbook="VergeosGatewayRunawayAgent",
+        ),
+        Panel(
+            "Calls of each, 1 h",
+            "short",
+            [(f"sort_desc(sum by (caller, kind) (increase({M}_caller_calls_total[1h])))", "{{caller}} ({{kind}})")],
+            kind="bargauge",
+        ),
+        Panel(
+            "Refusals",
+            "reqps",
+            [(f"sum by (outcome) (rate({M}_calls_total{{{REFUSALS}}}{RATE}))", "{{outcome}}")],
+            words="What was not permitted, is frozen or protected, or is too much for an agent.",
+        ),
+        Panel(
+            "Not let in",
+            "reqps",
+            [(f'sum by (outcome) (rate({M}_authentications_total{{outcome!="ok"}}{RATE}))', "{{outcome}}")],
+            runbook="VergeosGatewayAuthFailures",
+        ),
+        Panel(
+            "Changes, by tool, 1 h",
+            "short",
+            [(f"sum by (kind) (increase({M}_jobs_ended_total[1h]))", "{{kind}}")],
+            kind="bargauge",
+        ),
+        Panel(
+            "Audit",
+            "short",
+            [(f"sum by (event) (increase({M}_audit_entries_total[1h]))", "{{event}}")],
+            words="Entries in the last hour, freezes and thaws among them.",
+        ),
     ],
 )
 

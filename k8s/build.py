@@ -13,7 +13,7 @@ sys.path.insert(0, str(HERE))
 
 from boards import BOARDS, Board, Panel  # noqa: E402  beside this file
 
-RUNBOOKS = "https://github.com/vergeos/vergeos-gateway/blob/main/k8s/README.md"
+RUNBOOKS = "https://git.example.com/vergeos-gateway/blob/main/k8s/README.md"  # a variable of each board
 RULES = HERE / "rules" / "vergeos-gateway.yml"
 COLUMNS = 24
 
@@ -30,13 +30,19 @@ def dashboard(board: Board) -> dict[str, Any]:
         "refresh": "10s",
         "time": {"from": "now-1h", "to": "now"},
         "links": [{"type": "dashboards", "title": "Others", "tags": ["vergeos-gateway"], "asDropdown": True}],
-        "templating": {"list": [_source(), *(_variable(name, metric) for name, metric in board.variables.items())]},
+        "templating": {
+            "list": [_source(), _runbooks(), *(_variable(name, metric) for name, metric in board.variables.items())]
+        },
         "panels": _placed(board),
     }
 
 
 def _source() -> dict[str, Any]:
     return {"name": "datasource", "label": "Prometheus", "type": "datasource", "query": "prometheus"}
+
+
+def _runbooks() -> dict[str, Any]:
+    return {"name": "runbooks", "type": "constant", "query": RUNBOOKS, "hide": 2, "current": {"value": RUNBOOKS}}
 
 
 def _variable(name: str, metric: str) -> dict[str, Any]:
@@ -69,7 +75,7 @@ def _panel(panel: Panel, number: int, place: dict[str, int]) -> dict[str, Any]:
     steps += [{"color": color, "value": value} for color, value in panel.thresholds]
     links = []
     if panel.runbook:
-        links = [{"title": "Runbook", "url": f"{RUNBOOKS}#{panel.runbook.lower()}", "targetBlank": True}]
+        links = [{"title": "Runbook", "url": f"${{runbooks}}#{panel.runbook.lower()}", "targetBlank": True}]
     return {
         "id": number,
         "type": panel.kind,

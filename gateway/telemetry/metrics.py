@@ -1,5 +1,6 @@
 """Every metric, with its labels from closed sets: never a VM or a job; callers by name, and not too many of them."""
 
+from collections import Counter as Counts
 from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
@@ -21,9 +22,10 @@ JOB_SECONDS = (0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600, 14400)
 class Metrics:
     """The metrics of one process, in a registry of their own."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, platform: bool = False) -> None:
         self.registry = CollectorRegistry()
         registry = self.registry
+        self.platform = PlatformMetrics(registry) if platform else None
         build = Gauge(f"{PREFIX}_build_info", "The running version; always 1.", ["version"], registry=registry)
         build.labels(__version__).set(1)
         self.calls = Counter(f"{PREFIX}_calls", "Calls of tools.", ["tool", "face", "outcome"], registry=registry)
@@ -87,6 +89,12 @@ class Metrics:
             f"{PREFIX}_caller_calls",
             f"Calls by who made them; past {MOST_CALLERS} callers `{OTHER}`.",
             ["caller", "kind"],
+            registry=registry,
+        )
+        self.authentications = Counter(
+            f"{PREFIX}_authentications",
+            "Callers who proved who they are, or could not.",
+            ["outcome"],
             registry=registry,
         )
         self.loop_delay = Histogram(
@@ -157,3 +165,24 @@ class Metrics:
         """Count one request to VergeOS."""
         self.upstream.labels(endpoint, outcome).inc()
         self.upstream_seconds.labels(endpoint).observe(seconds)
+
+
+class PlatformMetrics:
+    """The platform as our own reads show it, for teams without the VergeOS exporter; these names are that one's."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def gauge(name: str, words: str, label: str) -> Gauge:
+            return Gauge(f"vergeos_{name}", words, [label], registry=registry)
+
+        self.vms = gauge("vms", "VMs by state.", "state")
+        self.nodes = gauge("nodes", "Nodes by state.", "state")
+        self.tier_used_bytes = gauge("tier_used_bytes", "Used part of a storage tier.", "tier")
+        self.tier_capacity_bytes = gauge("tier_capacity_bytes", "Size of a storage tier.", "tier")
+        self.alarms = gauge("alarms", "Alarms that are raised, by level.", "level")
+
+    @staticmethod
+    def counted(gauge: Gauge, values: Iterable[str]) -> None:
+        """Show how often each value comes, in place of what was shown before."""
+        gauge.clear()
+        for value, times in Counts(values).items():
+            gauge.labels(value).set(times)
