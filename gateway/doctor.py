@@ -5,9 +5,13 @@ import asyncio
 from gateway.core.errors import GatewayError, StoreError, UpstreamError
 from gateway.core.overview import hidden_part
 from gateway.services import Services
+from gateway.settings import Settings
 from gateway.store.backend import Backend
+from gateway.store.sizes import server, sizes
 from gateway.views.cluster import COUNTS, NODES
 from gateway.views.tenants import TENANTS
+
+MINUTE = 60.0
 
 
 async def examine(services: Services, backend: Backend, *, try_credentials: bool) -> str:
@@ -17,6 +21,7 @@ async def examine(services: Services, backend: Backend, *, try_credentials: bool
         await services.vergeos.clear_latch()
     lines.append(await _vergeos(services))
     lines.append(await _jobs(services))
+    lines += [f"settings    CHECK: {words}" for words in misfits(services.settings)]
     return "\n".join(lines)
 
 
@@ -25,7 +30,10 @@ async def _redis(services: Services, backend: Backend) -> str:
         await services.jobs.now()
     except GatewayError as exc:
         return f"redis       FAILS: {exc.detail} ({backend.words})"
-    return f"redis       ok, {backend.words}{'' if backend.durable else ': jobs end with this process'}"
+    told = await server(services.jobs.redis)
+    used = "" if told.used_mb is None else f", {told.used_mb:.0f} MB{f' of {told.most_mb:.0f}' if told.most_mb else ''}"
+    lines = [f"redis       ok, {backend.words}{used}{'' if backend.durable else ': jobs end with this process'}"]
+    return "\n            RISK: ".join([*lines, *(told.risks() if backend.durable else ())])
 
 
 async def _vergeos(services: Services) -> str:
@@ -55,8 +63,43 @@ async def _sight(services: Services) -> str:
 
 async def _jobs(services: Services) -> str:
     try:
-        jobs, workers = await services.jobs.open(), await services.watching.workers()
+        kept, workers = await sizes(services.jobs.redis, services.keys), await services.watching.workers()
+        ready, lag = await services.jobs.due(await services.jobs.now())
+        outage = await services.outage()
     except GatewayError:
         return "jobs        unknown: Redis does not answer"
     none = "" if workers else "; NO WORKER RUNS: start one with `vergeos-gateway worker`"
-    return f"jobs        {len(jobs)} open, {workers} workers{none}"
+    leader = f"watched by {kept.leader}" if kept.leader else "watched by nobody"
+    return "\n            ".join(
+        (
+            f"jobs        {kept.open} open, {kept.unbegun} of them not begun, {workers} workers{none}",
+            f"queue: {ready} steps due, the oldest for {lag:.1f} s; {leader}",
+            f"kept: {kept.records} job records, {kept.events} events in the stream, {kept.views} views",
+            *(() if outage is None else (outage,)),
+        )
+    )
+
+
+def misfits(settings: Settings) -> list[str]:
+    """Return which settings do not fit together, a sentence each."""
+    times = settings.engine
+    signs = {
+        "ENGINE_SPEED is for tests: every time of the job engine is divided by it": settings.engine_speed != 1.0,
+        "ENGINE__SETTLE must be longer than ENGINE__REQUEST, or an act may be sent twice": times.settle
+        <= times.request,
+        "ENGINE__LEADER is shorter than the watcher's round: workers take the lead from each other": (
+            times.leader <= times.watch_fast / 2
+        ),
+        "ENGINE__FALLBACK is shorter than ENGINE__LEASE: waiting jobs are looked at too often": (
+            times.fallback < times.lease
+        ),
+        "ENGINE__GAP_ASKS_AFTER is below twice ENGINE__FALLBACK: jobs ask after no gap at all": (
+            times.gap_asks_after < 2 * times.fallback
+        ),
+        "ENGINE__BEGIN_WITHIN is below a minute: jobs expire while a worker restarts": times.begin_within < MINUTE,
+        "MCP_WAIT_SECONDS above 50 leaves proxies that cut after 60 s no room": settings.mcp_wait_seconds > 50,
+        "VERGEOS_TIMEOUT is below ENGINE__REQUEST: reads give up before jobs do": settings.vergeos_timeout
+        < times.request,
+        "JOBS_OPEN_PER_CALLER=0: one caller may fill the queue": settings.jobs_open_per_caller == 0,
+    }
+    return [words for words, shows in signs.items() if shows]

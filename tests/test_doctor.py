@@ -2,16 +2,71 @@
 
 import pytest
 from pydantic import SecretStr
+from redis.asyncio import Redis
 
 from gateway import doctor
+from gateway.core.times import EngineTimes
 from gateway.services import open_services
 from gateway.store.backend import open_backend
+from gateway.store.sizes import Server
 from tests.conftest import fast_settings
 
 
 async def report(settings, *, try_credentials=False):
     async with open_backend(settings) as backend, open_services(settings, backend, worker=True) as services:
         return await doctor.examine(services, backend, try_credentials=try_credentials)
+
+
+def test_a_redis_that_fills_up_is_told_before_it_is_full():
+    assert Server(used_mb=60, most_mb=100, policy="noeviction", aof=True, fsync="always").risks() == []
+    (risk,) = Server(used_mb=80, most_mb=100, policy="noeviction", aof=True, fsync="always").risks()
+    assert "80% of its memory is used" in risk
+    assert Server().risks() == []  # what is not told is no risk
+
+
+async def test_sizes_queue_and_leader_are_told_and_what_the_redis_user_may_not_ask_is_passed_over(sim, session_redis):
+    told = await report(fast_settings(sim.url, session_redis.gateway_url))
+    for part in ("MB", "0 open, 0 of them not begun", "0 steps due", "watched by nobody", "0 job records", "views"):
+        assert part in told
+    assert "ENGINE_SPEED is for tests" in told
+    assert "RISK" not in told  # CONFIG is refused to the gateway's user, so appendfsync is not known
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "risk"),
+    [
+        ("appendonly", "no", "no AOF"),
+        ("appendfsync", "no", "appendfsync no"),
+        ("maxmemory-policy", "allkeys-lru", "may drop jobs"),
+    ],
+)
+async def test_risky_settings_of_redis_are_told_with_what_to_set(sim, own_redis, option, value, risk):
+    async with Redis.from_url(own_redis.url) as redis:
+        await redis.config_set("appendfsync", "everysec")
+        await redis.config_set(option, value)
+    told = await report(fast_settings(sim.url, own_redis.url, engine_speed=1.0))
+    assert risk in told
+    assert told.count("RISK") == 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"mcp_wait_seconds": 55}, "MCP_WAIT_SECONDS"),
+        ({"jobs_open_per_caller": 0}, "JOBS_OPEN_PER_CALLER"),
+        ({"engine": EngineTimes(settle=2.0)}, "ENGINE__SETTLE"),
+        ({"engine": EngineTimes(leader=0.5)}, "ENGINE__LEADER"),
+        ({"engine": EngineTimes(fallback=4.0)}, "ENGINE__FALLBACK"),
+        ({"engine": EngineTimes(gap_asks_after=30.0)}, "ENGINE__GAP"),
+        ({"engine": EngineTimes(begin_within=10.0)}, "ENGINE__BEGIN"),
+        ({"vergeos_timeout": 1.0}, "VERGEOS_TIMEOUT"),
+    ],
+)
+def test_settings_that_do_not_fit_together_are_told(changed, words):
+    plain = fast_settings("http://vergeos.test", "redis://redis.test", engine_speed=1.0)
+    assert doctor.misfits(plain) == []
+    (told,) = doctor.misfits(fast_settings("http://vergeos.test", "redis://redis.test", engine_speed=1.0, **changed))
+    assert words in told
 
 
 async def test_all_is_well_but_that_no_worker_runs(settings):

@@ -6,7 +6,7 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from gateway.core.decide import before_begun, next_step, with_answers
+from gateway.core.decide import before_begun, held_too_long, next_step, with_answers
 from gateway.core.errors import (
     BudgetSpent,
     NewerRecord,
@@ -309,14 +309,19 @@ class StepRun:
         answered = with_answer(self._held.job, act.label, await self._now(), refused=refused, made=made)
         await self._save(answered, tell=False)
 
-    async def _hold(self, job: Job, error: UpstreamError) -> float:
-        """VergeOS could not be asked: keep everything, say so once, try again later."""
+    async def _hold(self, job: Job, error: UpstreamError) -> float | None:
+        """VergeOS could not be asked: keep everything, say so once, try again later; after days of it give up."""
         if isinstance(error, BudgetSpent):
             if job.acts != self._held.job.acts:
                 await self._save(job, tell=False)
             return error.retry_after or AT_ONCE_SECONDS
         self._services.site.doubt()
-        await self._services.watching.lost_sight(await self._services.jobs.now())
+        now = await self._now()
+        await self._services.watching.lost_sight(now.at)
+        late = held_too_long(job, now, self._times)
+        if late is not None:
+            await self._end(job, late, now)
+            return None
         trouble = Problem(code=error.code, detail=error.detail, next_step=error.next_step)
         if isinstance(error, StillBlind) and job.trouble is not None:
             trouble = job.trouble

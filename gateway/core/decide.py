@@ -40,10 +40,26 @@ def before_begun(job: Job, now: Moment, times: EngineTimes) -> Step | None:
     if now.at >= job.created_at + times.begin_within:
         return Fail(
             "expired",
-            f"not begun within {times.begin_within:g} s; nothing was done and nothing will be",
+            f"not begun within {times.begin_within:g} s; nothing was done and it will never fire later",
             "Call again if it is still wanted.",
         )
     return None
+
+
+def held_too_long(job: Job, now: Moment, times: EngineTimes) -> Fail | None:
+    """Return the end of a begun job that has not come on for days since VergeOS cannot be asked; None before that.
+
+    What has not begun expires long before. Were VergeOS back after that time, nobody would expect the job to go on.
+    """
+    if job.begun_at is None or now.at < job.progress_at + times.held_at_most:
+        return None
+    sent = ", ".join(act.action for act in job.acts)
+    return Fail(
+        "outcome_unknown",
+        f"VergeOS could not be asked for {round((now.at - job.progress_at) / 3600)} h; sent before: {sent}; "
+        "nothing more will be done",
+        f"Look at {job.target.name} in VergeOS, then call again for what is still wanted.",
+    )
 
 
 def next_step(job: Job, seen: Seen | None, now: Moment, times: EngineTimes) -> Step:

@@ -30,6 +30,7 @@ class EngineTimes(BaseModel):
     watch_medium_until: float = 120.0
     begin_within: float = 900.0  # a job that has not begun by then expires and never fires later
     gap_asks_after: float = 600.0  # a begun job that stood still this long asks before it goes on
+    held_at_most: float = 259_200.0  # three days without sight: a begun job ends then, and says what it cannot know
     answer_within: float = 300.0  # a question nobody answers by then is answered with no
     watch_unforced: float = 300.0  # how long a power-off without a grace of its own is watched
     start_within: float = 150.0  # from the answer to a power-on until the VM runs

@@ -271,3 +271,18 @@ async def test_a_cancel_is_heard_in_the_words_of_who_asked(crew):
     assert stored.cancel == Wished(by="tester", at=stored.cancel.at)
     ended = await crew.drive(job.id)
     assert "cancelled by tester before anything was done" in ended.detail
+
+
+async def test_a_job_held_for_days_ends_and_says_what_nobody_knows_and_never_goes_on(sim, redis_url):
+    async with crew_on(sim, redis_url, held_at_most=4.0, backoff_last=1.0, fallback=1.0) as crew:
+        vm = sim.vm("web-1").ignore_acpi()
+        job = await crew.submit(vm, PowerOff(wait_seconds=1, force=True))
+        await crew.drive(job.id, until=waiting)
+        sim.down = True
+        ended = await crew.drive(job.id)
+        assert (ended.state, ended.trouble.code) == ("failed", "outcome_unknown")
+        for part in ("sent before: poweroff", "nothing more will be done"):
+            assert part in ended.trouble.detail
+        sim.down = False
+        assert await advance(crew.first, job.id) is None
+        assert crew.actions(vm) == ["poweroff"]
