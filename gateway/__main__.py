@@ -75,11 +75,9 @@ def _run_process(options: argparse.Namespace) -> None:
 
 
 def _enroll(options: argparse.Namespace) -> None:
-    import asyncio
-
     from gateway import enroll_command
 
-    asyncio.run(enroll_command.run(options))
+    enroll_command.run(options)
 
 
 def _bridge(_options: argparse.Namespace) -> None:

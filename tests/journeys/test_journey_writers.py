@@ -1,6 +1,7 @@
 """With whose VergeOS key changes are made: enrolled by people, shown by the worker, never replaced in silence."""
 
 import argparse
+import asyncio
 import io
 
 import pytest
@@ -11,7 +12,7 @@ from gateway import enroll_command
 from gateway.calls import Call, Face, run
 from gateway.core.access import Caller, CallerKind, Permission
 from gateway.core.errors import Forbidden, InvalidArgument, NotEnrolled
-from gateway.enroll_command import NotTaken
+from gateway.remote import Refused
 from gateway.tools import CATALOG
 from tests.conftest import eventually
 
@@ -180,11 +181,12 @@ async def test_the_command_line_hands_the_key_over_unseen(sim, redis_url, monkey
     async with served(sim, redis_url, workers=0) as gateway:
         environment = {"VERGEOS_MCP_URL": gateway.url}
         monkeypatch.setattr("sys.stdin", io.StringIO(f"{KEY}\n"))
-        await enroll_command.run(argparse.Namespace(forget=False, user="ann"), environment)
-        await enroll_command.run(argparse.Namespace(forget=True, user=""), environment)
+        enrol, forget = argparse.Namespace(forget=False, user="ann"), argparse.Namespace(forget=True, user="")
+        await asyncio.to_thread(enroll_command.run, enrol, environment)
+        await asyncio.to_thread(enroll_command.run, forget, environment)
         monkeypatch.setattr("sys.stdin", io.StringIO("wrong\n"))
-        with pytest.raises(NotTaken, match="VergeOS refuses this key"):
-            await enroll_command.run(argparse.Namespace(forget=False, user="ann"), environment)
+        with pytest.raises(Refused, match="VergeOS refuses this key"):
+            await asyncio.to_thread(enroll_command.run, enrol, environment)
     told = capsys.readouterr().out
     assert "changes by local are made as VergeOS user ann" in told
     assert KEY not in told
