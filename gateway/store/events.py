@@ -53,6 +53,38 @@ class Changes:
         return names
 
 
+class Following:
+    """The events of one job as they come; `too_slow` tells afterwards that its reader fell too far behind."""
+
+    def __init__(self) -> None:
+        self.queue: asyncio.Queue[JobEvent | None] = asyncio.Queue(QUEUE_LENGTH)
+        self.too_slow = False
+        self._events: AsyncIterator[JobEvent] | None = None
+
+    def over(self, events: AsyncIterator[JobEvent]) -> "Following":
+        """Return this, to be iterated over these events."""
+        self._events = events
+        return self
+
+    def __aiter__(self) -> "Following":
+        return self
+
+    async def __anext__(self) -> JobEvent:
+        if self._events is None:
+            raise StopAsyncIteration
+        return await anext(self._events)
+
+    def put(self, event: JobEvent | None) -> None:
+        """Add an event, or the end; a full queue is emptied and ended: its reader resumes and holds up nobody."""
+        try:
+            self.queue.put_nowait(event)
+        except asyncio.QueueFull:
+            self.too_slow = event is not None
+            while not self.queue.empty():
+                self.queue.get_nowait()
+            self.queue.put_nowait(None)
+
+
 class Feed:
     """Job events as they happen; `changed_view(name, generation)` hears of views that changed elsewhere.
 
@@ -70,7 +102,7 @@ class Feed:
         self._jobs = jobs
         self._changed_view = changed_view
         self._dropped = dropped
-        self._followers: defaultdict[str, set[asyncio.Queue[JobEvent | None]]] = defaultdict(set)
+        self._followers: defaultdict[str, set[Following]] = defaultdict(set)
         self._listeners: set[Changes] = set()
         self._task: asyncio.Task[None] | None = None
 
@@ -93,24 +125,24 @@ class Feed:
 
     def let_go(self) -> None:
         """End every follower's iteration: the process stops, or events may have been missed."""
-        for queues in list(self._followers.values()):
-            for queue in queues:
-                _put(queue, None)
+        for followers in list(self._followers.values()):
+            for follower in followers:
+                follower.put(None)
 
     @asynccontextmanager
-    async def follow(self, job_id: str, after_seq: int = 0) -> AsyncIterator[AsyncIterator[JobEvent]]:
+    async def follow(self, job_id: str, after_seq: int = 0) -> AsyncIterator[Following]:
         """Yield a job's events with a higher `seq`: stored ones first, then live ones, up to its last.
 
         The iteration also ends when the process stops or the follower is too slow; ask again with the
         last `seq` then. Raises `UnknownJob`, `StoreError`.
         """
-        queue: asyncio.Queue[JobEvent | None] = asyncio.Queue(QUEUE_LENGTH)
-        self._followers[job_id].add(queue)
+        following = Following()
+        self._followers[job_id].add(following)
         try:
             await self._jobs.get(job_id)
-            yield self._events(job_id, after_seq, queue)
+            yield following.over(self._events(job_id, after_seq, following.queue))
         finally:
-            self._followers[job_id].discard(queue)
+            self._followers[job_id].discard(following)
             if not self._followers[job_id]:
                 del self._followers[job_id]
 
@@ -181,10 +213,10 @@ class Feed:
                 self._note(changed["view"])
         elif b"job" in fields:
             event = JobEvent.model_validate_json(fields[b"job"])
-            for queue in self._followers.get(event.job_id, ()):
-                if queue.full():
+            for follower in self._followers.get(event.job_id, ()):
+                if follower.queue.full():
                     self._dropped()
-                _put(queue, event)
+                follower.put(event)
             self._note(f"job:{event.job_id}")
         elif b"mail" in fields:
             self._note(f"{MAIL}{fields[b'mail'].decode()}")
@@ -192,13 +224,3 @@ class Feed:
     def _note(self, change: str) -> None:
         for listener in self._listeners:
             listener.note(change)
-
-
-def _put(queue: asyncio.Queue[JobEvent | None], event: JobEvent | None) -> None:
-    """Add an event; a full queue is emptied and ended, so that its follower resumes instead of holding others up."""
-    try:
-        queue.put_nowait(event)
-    except asyncio.QueueFull:
-        while not queue.empty():
-            queue.get_nowait()
-        queue.put_nowait(None)

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from functools import partial
 
 from aiohttp import hdrs, web
@@ -18,6 +17,8 @@ from gateway.transports.context import CATALOG, SERVICES, caller_of
 PING_SECONDS = 15.0  # proxies cut what is silent for a minute or so
 PING = b": ping\n\n"
 RETRY = b"retry: 1000\n\n"  # milliseconds until a browser comes back after a cut
+WRITE_SECONDS = 30.0  # a client that takes nothing for so long is cut off
+TOO_SLOW = b'event: dropped\ndata: {"reason":"too slow: come back with the id of your last event"}\n\n'
 DIGITS = 12
 
 STREAM_HEADERS = {
@@ -53,9 +54,16 @@ async def follow_job(request: web.Request, *, ping_seconds: float) -> web.Stream
     async with services.feed.follow(job.id, after) as events:
         stream = web.StreamResponse(headers=STREAM_HEADERS)
         await stream.prepare(request)
-        with suppress(GatewayError, ConnectionError):  # the stream ends; whoever still wants it comes back
-            await stream.write(RETRY)
+        try:
+            await _send(stream, RETRY)
             await _relay(events, stream, services, ping_seconds)
+            if events.too_slow:
+                await _send(stream, TOO_SLOW)
+        except TimeoutError:
+            if request.transport is not None:
+                request.transport.abort()
+        except (GatewayError, ConnectionError):
+            pass  # the stream ends; whoever still wants it comes back
     return stream
 
 
@@ -93,7 +101,7 @@ async def _relay(
         while not closing.done():
             await asyncio.wait({coming, closing}, timeout=ping_seconds, return_when=asyncio.FIRST_COMPLETED)
             if not coming.done():
-                await stream.write(PING)
+                await _send(stream, PING)
             elif (event := coming.result()) is None:
                 return
             else:
@@ -110,4 +118,10 @@ async def _write(event: JobEvent, stream: web.StreamResponse, services: Services
         # whoever hears of the end may read what it changed at once: this process must know it by then
         await services.show(await services.jobs.get(event.job_id))
     text = event.model_dump_json(exclude_none=True)
-    await stream.write(f"id: {event.seq}\nevent: {event.state}\ndata: {text}\n\n".encode())
+    await _send(stream, f"id: {event.seq}\nevent: {event.state}\ndata: {text}\n\n".encode())
+
+
+async def _send(stream: web.StreamResponse, data: bytes) -> None:
+    """Write; raise `TimeoutError` where the client takes nothing for long."""
+    async with asyncio.timeout(WRITE_SECONDS):
+        await stream.write(data)

@@ -93,8 +93,9 @@ async def test_a_slow_follower_is_cut_off_and_resumes_where_it_was(jobs, feed):
         seen = [(await anext(events)).seq]
         await save(jobs, job.id, QUEUE_LENGTH + 10, detail="much news")
         await end(jobs, job.id)
-        await eventually(lambda: feed._followers[job.id].copy().pop().qsize() <= 20)
+        await eventually(lambda: feed._followers[job.id].copy().pop().queue.qsize() <= 20)
         seen += [event.seq async for event in events]
+        assert events.too_slow
     assert len(seen) < QUEUE_LENGTH
     assert seen + await followed(feed, job.id, seen[-1]) == list(range(1, QUEUE_LENGTH + 13))
 

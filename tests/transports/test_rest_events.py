@@ -131,6 +131,39 @@ async def test_a_reader_who_leaves_is_forgotten():
         await served.followed(0)
 
 
+LARGE = "x" * 200_000  # a few of these fill every buffer between gateway and client
+
+
+async def test_a_reader_who_falls_behind_is_told_so_and_resumes_while_others_hear_everything(lamps, monkeypatch):
+    monkeypatch.setattr("gateway.store.events.QUEUE_LENGTH", 8)
+    job_id = await lamps.new_job()
+    slow, quick = [await lamps.get(f"/jobs/{job_id}/events") for _ in range(2)]
+    listening = asyncio.create_task(blocks(quick))
+    for _ in range(80):
+        await lamps.step(job_id, detail=LARGE)
+    await lamps.complete(job_id)
+    heard = [block for block in await listening if "id" in block]
+    assert [int(block["id"]) for block in heard] == list(range(1, 83))
+    late = await blocks(slow)
+    assert late[-1]["event"] == "dropped"
+    assert "come back" in late[-1]["data"]
+    last = int(late[-2]["id"])
+    assert last < 82
+    again = await lamps.get(f"/jobs/{job_id}/events", headers={"Last-Event-ID": str(last)})
+    assert [seq for seq, *_ in await events(again)] == list(range(last + 1, 83))
+
+
+async def test_a_reader_who_takes_nothing_at_all_is_cut_off(monkeypatch):
+    monkeypatch.setattr("gateway.transports.events.WRITE_SECONDS", 0.2)
+    async with house() as served:
+        job_id = await served.new_job()
+        stuck = await served.get(f"/jobs/{job_id}/events")
+        for _ in range(80):
+            await served.step(job_id, detail=LARGE)
+        await served.followed(0)
+        stuck.close()
+
+
 async def test_redis_away_is_told_before_a_stream_begins(lamps):
     lamps.redis.connected = False
     away = await lamps.get("/jobs/any/events")
