@@ -177,6 +177,12 @@ async def answer_question(
         return await services.show(await services.jobs.answer(job_id, caller.name, yes=yes, question=question))
 
 
+async def withdraw(call: Call, job_id: str) -> None:
+    """Withdraw the caller's own wish from a job. Raises `UnknownJob`, `JobEnded`, `Forbidden`, `StoreError`."""
+    with audited(call.services.audit, "cancel_job", {"id": job_id}, call.who, changes=True):
+        await call.services.jobs.cancel(job_id, call.caller.name, may_others=False)
+
+
 def kept_answer(tool: Tool, raw: Mapping[str, Any] | Arguments, call: Call) -> Answer | None:
     """Return the answer that is kept for such a call while the rows that it was made of stand, observed like any call.
 

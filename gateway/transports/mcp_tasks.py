@@ -11,6 +11,7 @@ from mcp.server import Server
 from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from gateway import calls
 from gateway.calls import Answer
 from gateway.core.errors import JobEnded, UnknownJob
 from gateway.core.job import Job, JobState, JobView
@@ -89,7 +90,7 @@ class Tasks:
         """Withdraw the caller's wish; nothing happens where the job has ended."""
         job = await self._job(ctx, params.task_id)
         with mcp_errors(), suppress(JobEnded):
-            await self._door.services_of().jobs.cancel(job.id, caller(ctx).name, may_others=False)
+            await calls.withdraw(self._door.call(ctx), job.id)
         return {}
 
     async def created(self, answer: Answer) -> Task | None:

@@ -70,7 +70,10 @@ class GoneBack:
 
 @dataclass(frozen=True)
 class Evidence:
-    """All of it. `ran`: what ran at the begin; `runs`: what does at the end; `replaced`: VMs that were made anew."""
+    """All of it. `ran`: what ran at the begin; `runs`: what does at the end; `replaced`: VMs that were made anew.
+
+    `audited`: how often the audit tells of each act, by job and label; None where it was not kept.
+    """
 
     actions: tuple[Action, ...]
     records: Mapping[str, Job]
@@ -82,6 +85,8 @@ class Evidence:
     runs: Mapping[str, bool] = field(default_factory=dict)
     replaced: tuple[tuple[str, float], ...] = ()
     step_seconds: float = 3.0
+    audited: Mapping[tuple[str, str], int] | None = None
+    audit_faults: tuple[str, ...] = ()
 
     def lost(self, since: float, until: float) -> bool:
         """Tell whether Redis may have lost what was written at some moment between these two."""

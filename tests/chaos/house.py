@@ -20,6 +20,7 @@ from tests.journeys.conftest import free_port
 
 START_SECONDS = 60  # of one process, on a machine that has other work
 SITE = "chaos"
+AUDIT = "audit.log"  # of all processes together
 VERGEOS_TO_ENGINE = 2.0  # VMs are this much faster still, so that a run waits for the engine rather than for guests
 
 
@@ -55,6 +56,7 @@ class House:
             "ENGINE__ANSWER_WITHIN": "60",
             "MCP_WAIT_SECONDS": "2",
             "LOG_LEVEL": "WARNING",
+            "AUDIT_LOG": str(folder / AUDIT),
             MUTANT: mutant,
         }
 

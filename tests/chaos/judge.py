@@ -289,9 +289,22 @@ def events(evidence: Evidence) -> Iterator[Violation]:
             yield Violation("events", job_id, f"{[event.state.value for event in told]} of a job {job.state}")
 
 
+def untold(evidence: Evidence) -> Iterator[Violation]:
+    """Each write that reached VergeOS was told to the audit before, once for each, in chains without a gap."""
+    for fault in evidence.audit_faults:
+        yield Violation("untold", "", fault)
+    if evidence.audited is None:
+        return
+    done = Counter((action.job, action.label) for action in evidence.actions if action.job is not None)
+    for (job_id, label), times in done.items():
+        told = evidence.audited.get((job_id, label), 0)
+        if told < times:
+            yield Violation("untold", job_id, f"'{label}' reached VergeOS {times} times, and the audit tells of {told}")
+
+
 BREACHES = (
     *("lost", "unfinished", "doubled", "unrecorded", "two jobs for one key", "key misused", "wrong target"),
-    *("wrong end", "left off", "nobody asked", "forced", "order", "outcome unknown", "events"),
+    *("wrong end", "left off", "nobody asked", "forced", "order", "outcome unknown", "events", "untold"),
 )
 RULES: tuple[Rule, ...] = (
     lost,
@@ -306,6 +319,7 @@ RULES: tuple[Rule, ...] = (
     order,
     unknown,
     events,
+    untold,
 )
 
 

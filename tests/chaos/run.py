@@ -15,6 +15,7 @@ from typing import Any
 import aiohttp
 from redis.asyncio import Redis
 
+from gateway.core.audit import faults
 from gateway.core.events import JobEvent
 from gateway.core.job import Job
 from gateway.store.connection import redis_time
@@ -22,7 +23,7 @@ from gateway.store.jobs import Jobs, read_many
 from gateway.store.keys import Keys
 from tests.chaos.callers import Callers
 from tests.chaos.evidence import Action, Evidence
-from tests.chaos.house import SITE, House
+from tests.chaos.house import AUDIT, SITE, House
 from tests.chaos.judge import Violation, judge, taken_back
 from tests.chaos.plan import Call, Event, Plan
 from tests.chaos.trouble import Trouble
@@ -143,7 +144,15 @@ async def _evidence(
         runs=await _running(http, house, vms),
         replaced=tuple(trouble.replaced),
         step_seconds=trouble.times.step,
+        **_audit(house.folder / AUDIT),
     )
+
+
+def _audit(archive: Path) -> dict[str, Any]:
+    """Return what the audit tells of acts, and what is wrong with its chains."""
+    entries = [json.loads(line) for line in archive.read_text().splitlines()]
+    acts = Counter((entry["job"], entry["act"]) for entry in entries if entry["event"] == "act")
+    return {"audited": acts, "audit_faults": tuple(faults(entries, whole=True))}
 
 
 async def _records(house: House) -> list[tuple[Job, tuple[JobEvent, ...]]]:

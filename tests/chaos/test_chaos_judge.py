@@ -101,6 +101,7 @@ BROKEN = {
     "order": evidence_of(OFF, SECOND, actions=(*OFF_ACTIONS, done("poweron", T + 7, "j2"))),
     "outcome unknown": with_job(state=JobState.FAILED, trouble=UNKNOWN, acts=UNANSWERED),
     "events": evidence_of(OFF, actions=OFF_ACTIONS, events={}),
+    "untold": evidence_of(OFF, actions=OFF_ACTIONS, audited={("j1", "poweroff"): 1}),
 }
 
 

@@ -271,6 +271,9 @@ async def test_a_task_is_cancelled_and_cancelling_it_again_changes_nothing(gatew
     task_id = (await sent(gateway, power_off()))["taskId"]
     for _ in range(2):
         cancelled = await sent(gateway, stateless("tasks/cancel", {"taskId": task_id}, name=task_id))
+        await gateway.services.audit.flush()
+        newest = (await gateway.services.audit.newest(20))[::-1]
+        assert next(entry["face"] for entry in newest if entry.get("tool") == "cancel_job") == "mcp"
         assert cancelled["resultType"] == "complete"
         await task_at(gateway, task_id, "cancelled")
     late = {"taskId": task_id, "inputResponses": {"force-1": YES}}
