@@ -6,6 +6,7 @@ import time
 from contextlib import suppress
 from typing import Any
 
+from gateway.core.acting import settled_at
 from gateway.core.decide import before_begun, held_too_long, next_step, with_answers
 from gateway.core.errors import (
     BudgetSpent,
@@ -254,7 +255,7 @@ class StepRun:
             return first
         for other in await self._services.jobs.many([job.overtakes]):
             act = other.open_act
-            if act is not None and not other.state.final and now.at < act.intended_at + self._times.settle:
+            if act is not None and not other.state.final and now.at < settled_at(act, now, self._times):
                 return other.id
         return None
 
@@ -274,7 +275,14 @@ class StepRun:
             return True, None
         if await self._services.jobs.turn(job) is not None:
             return True, spread(min(QUEUED_SECONDS, self._times.fallback))
-        act = Act(label=ask.name, action=ask.action, params=ask.params, intended_at=now.at, mends=ask.mends)
+        act = Act(
+            label=ask.name,
+            action=ask.action,
+            params=ask.params,
+            intended_at=now.at,
+            patient_intent=now.patient,
+            mends=ask.mends,
+        )
         begun_at = now.at if job.begun_at is None else job.begun_at
         intended = updated(
             job.with_act(act),

@@ -25,12 +25,21 @@ def waited(act: Act, now: Moment) -> float:
     return now.at - act.intended_at if act.patient_at is None else now.patient - act.patient_at
 
 
+def settled_at(act: Act, now: Moment, times: EngineTimes) -> float:
+    """Return when an act without an answer has happened or never will, in Redis' time.
+
+    The time in which VergeOS could not be seen does not count: what stalls may have the request before it still.
+    """
+    blind = 0.0 if act.patient_intent is None else (now.at - now.patient) - (act.intended_at - act.patient_intent)
+    return act.intended_at + times.settle + max(blind, 0.0)
+
+
 def unsettled(act: Act, seen: Seen | None, now: Moment, times: EngineTimes) -> Step | None:
     """Return what to do first about an act whose answer never came, None once a late look is there.
 
     Until the request's time is surely over it may still take effect, so looking earlier proves nothing.
     """
-    over_at = act.intended_at + times.settle
+    over_at = settled_at(act, now, times)
     if now.at < over_at:
         return Wait(Phase.ASKED, f"no answer to '{act.action}' yet; looking whether it happened", over_at)
     by_log = act.action == "poweroff"  # a guest that ignores it leaves no other trace
@@ -41,7 +50,7 @@ def unsettled(act: Act, seen: Seen | None, now: Moment, times: EngineTimes) -> S
 
 def still_landing(job: Job, now: Moment, times: EngineTimes) -> Wait | None:
     """Wait while a request without an answer may still take effect: what comes next must not meet it."""
-    over_at = max((act.intended_at + times.settle for act in job.acts if act.answered_at is None), default=now.at)
+    over_at = max((settled_at(act, now, times) for act in job.acts if act.answered_at is None), default=now.at)
     if now.at >= over_at:
         return None
     return Wait(job.phase, "a request without an answer may still take effect; waiting until that is over", over_at)

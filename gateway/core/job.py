@@ -83,7 +83,8 @@ class Act(_Frozen):
     """One request that changes VergeOS; the intent is saved before it is sent, the answer after.
 
     `label` tells apart acts of one job that use the same `action`. `patient_at` is the answer's time
-    on the clock that stands still while VergeOS cannot be seen. `refused` is VergeOS' own text, `made` the
+    on the clock that stands still while VergeOS cannot be seen, `patient_intent` the intent's. `started_before`
+    is when the object had been started by the intent, 0 for never. `refused` is VergeOS' own text, `made` the
     key of what the act created; `mends` marks what only brings the object back.
     """
 
@@ -94,6 +95,7 @@ class Act(_Frozen):
     made: int | None = None
     answered_at: float | None = None
     patient_at: float | None = None
+    patient_intent: float | None = None
     refused: str | None = None
     mends: bool = False
 

@@ -186,8 +186,8 @@ def _people(rng: random.Random, jobs: int, vms: int, seconds: float) -> Iterator
 def _faults(rng: random.Random, jobs: int, seconds: float) -> Iterator[Event]:
     for at in _moments(rng, jobs // 3, seconds):
         kind = rng.choices(
-            ("status", "reset_before", "reset_after", "late", "hang", "latency", "malformed", "reads"),
-            (16, 8, 20, 16, 10, 18, 6, 6),
+            ("status", "reset_before", "reset_after", "late", "hang", "latency", "malformed", "reads", "slow reads"),
+            (16, 8, 20, 16, 10, 18, 6, 6, 8),
         )[0]
         yield Event(at, "fault", options=_fault(rng, kind))
     for at in _moments(rng, max(jobs // 150, 1), seconds):
@@ -198,6 +198,8 @@ def _faults(rng: random.Random, jobs: int, seconds: float) -> Iterator[Event]:
 
 def _fault(rng: random.Random, kind: str) -> dict[str, Any]:
     """Return a fault of the simulation; shares of a step stand for seconds, for engines run at different speeds."""
+    if kind == "slow reads":
+        return {"kind": "latency", "share": round(rng.uniform(0.2, 0.7), 2), "method": "GET", "count": 40}
     if kind == "reads":
         return {"kind": "status", "status": rng.choice((500, 503)), "method": "GET", "count": rng.randint(1, 4)}
     fault: dict[str, Any] = {"kind": kind, "method": "POST|PUT", "path": WRITES, "count": rng.choice((1, 1, 2))}
@@ -218,6 +220,10 @@ def _store(rng: random.Random, kills: int, seconds: float) -> Iterator[Event]:
     """What befalls Redis: keys that are lost, and the copy of some seconds ago in place of the data."""
     for at in _moments(rng, max(kills // 2, 4), seconds):
         yield Event(at, "evict", options={"number": rng.randrange(10**6)})
+    for at in _moments(rng, max(kills // 2, 4), seconds):
+        yield Event(at, "fault", options=_fault(rng, "slow reads"))
+        for later in (0.1, 0.4, 0.7):  # steps that take long lose their leases, and two workers run the same one
+            yield Event(round(at + later, 3), "evict", options={"number": rng.randrange(10**6)})
     for number in range(kills // 50 + (kills >= 10)):
         at = seconds * (number + 0.6) / (kills // 50 + 1)
         yield Event(round(at, 3), "go_back", "redis", {"seconds": round(rng.uniform(0.5, 3), 2)})

@@ -28,7 +28,8 @@ def lines(outcome: Outcome) -> Iterator[str]:
     for gap in evidence.gone_back:
         yield f"Redis went back {gap.back_at - gap.copied_at:.1f} s"
     if evidence.gone_back:
-        yield f"taken back  {len(outcome.taken_back)} accepted jobs, by old copies of Redis"
+        yield f"taken back  {len(outcome.taken_back)} accepted jobs, by old copies of Redis; of those that lost a part:"
+        yield f"            {_counted(Counter(violation.rule for violation in outcome.explained))}"
     if outcome.errors:
         yield f"logged      {_counted(outcome.errors)}"
     if outcome.unsettled:

@@ -42,6 +42,7 @@ class Outcome:
     violations: list[Violation]
     evidence: Evidence
     taken_back: list[str]
+    explained: list[Violation]
     calls: Counter[str]
     troubles: Counter[str]
     seconds: float
@@ -82,9 +83,11 @@ async def run(
         await trouble.calm()
         unsettled = await _settled(house, settle_seconds)
         evidence = await _evidence(house, http, callers, trouble, ran, vm_keys)
+    violations, explained = judge(evidence)
     return Outcome(
         plan=plan,
-        violations=judge(evidence),
+        violations=violations,
+        explained=explained,
         evidence=evidence,
         taken_back=taken_back(evidence),
         calls=callers.counted,
@@ -204,8 +207,9 @@ def _logged(folder: Path) -> Counter[str]:
     counted: Counter[str] = Counter()
     for log in folder.glob("*[01].log"):
         for line in log.read_text(errors="replace").splitlines():
-            with suppress(ValueError):
+            with suppress(ValueError, KeyError):
                 entry = json.loads(line)
-                words = re.sub(r"[0-9a-f]{16}|[\d.]+s", "…", str(entry["event"]))[:WORDS]
-                counted[f"{log.stem.rstrip('01')} {entry['level']} '{words}' {entry.get('error', '')}".strip()] += 1
+                words = re.sub(r"[0-9a-f]{16}|[\d.]+s|\n.*", "…", str(entry["event"]))[:WORDS]
+                more = entry.get("outcome") or entry.get("code") or entry.get("error") or ""
+                counted[f"{log.stem.rstrip('01')} {entry['level']} '{words}' {more}".strip()] += 1
     return counted

@@ -49,7 +49,7 @@ def evidence_of(*jobs, actions=(), **more):
 
 
 def breaches(evidence):
-    return {violation.rule for violation in judge(evidence)}
+    return {violation.rule for violation in judge(evidence)[0]}
 
 
 OFF = job_of("j1", None, "poweroff", "kill")
@@ -68,7 +68,7 @@ def test_a_clean_run_breaks_no_rule():
         done("poweroff", T + 12, "j2", label="stop"),
         done("poweron", T + 14, "j2", label="start"),
     )
-    assert judge(evidence_of(OFF, resized, actions=actions, runs={"vm:34": True})) == []
+    assert judge(evidence_of(OFF, resized, actions=actions, runs={"vm:34": True})) == ([], [])
 
 
 def with_job(**changes):
@@ -148,7 +148,7 @@ def test_each_way_to_break_a_rule_is_found(name):
 def test_a_kill_that_a_person_allowed_is_right():
     said = Question(text="?", about="force", asked_at=T + 4, expires_at=T + 9, answered_at=T + 5, yes=True)
     job = OFF.model_copy(update={"wish": PowerOff(wait_seconds=3), "question": said})
-    assert judge(evidence_of(job, actions=OFF_ACTIONS)) == []
+    assert judge(evidence_of(job, actions=OFF_ACTIONS)) == ([], [])
 
 
 def test_a_forced_power_off_may_take_over_from_a_graceful_one():
@@ -161,13 +161,13 @@ def test_what_people_do_to_a_vm_is_nobodys_fault():
     started = done("poweron", T + 4, label="start")
     job = job_of("j1", RESIZE, "change", "stop", "start", before=RAN)
     actions = (SIZED, done("poweroff", T + 2, label="stop"), started, by_hand)
-    assert judge(evidence_of(job, actions=actions, runs={"vm:34": False})) == []
+    assert judge(evidence_of(job, actions=actions, runs={"vm:34": False})) == ([], [])
 
 
 def test_a_vm_renamed_between_look_and_act_is_not_held_against_the_job():
     renamed = Action(T + 4.5, "vms", 34, "web-1", "update", {"name": "renamed"}, PERSON)
     actions = (OFF_ACTIONS[0], renamed, done("kill", T + 5, name="renamed"))
-    assert judge(evidence_of(OFF, actions=actions)) == []
+    assert judge(evidence_of(OFF, actions=actions)) == ([], [])
 
 
 def test_an_old_copy_of_redis_may_take_jobs_back_but_not_double_their_effects():
@@ -179,6 +179,12 @@ def test_an_old_copy_of_redis_may_take_jobs_back_but_not_double_their_effects():
         gone_back=(gap,),
         accepted=accepted,
     )
-    assert (judge(twice_asked), taken_back(twice_asked)) == ([], ["j9"])
+    assert (judge(twice_asked), taken_back(twice_asked)) == (([], []), ["j9"])
     twice_felt = replace(twice_asked, actions=(*twice_asked.actions, done("kill", T + 6)))
     assert breaches(twice_felt) == {"doubled"}
+
+
+def test_what_a_job_forgot_of_itself_is_told_apart():
+    evidence = replace(BROKEN["nobody asked"], gone_back=(GoneBack(T - 1, T + 2),), actions=OFF_ACTIONS[:1])
+    violations, explained = judge(replace(evidence, runs={}))
+    assert (violations, [found.rule for found in explained]) == ([], ["wrong end"])

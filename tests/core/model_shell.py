@@ -221,7 +221,7 @@ class Shell:
         return False, None
 
     def _act(self, job, ask, now):
-        act = Act(label=ask.name, action=ask.action, params=ask.params, intended_at=now.at)
+        act = Act(label=ask.name, action=ask.action, params=ask.params, intended_at=now.at, patient_intent=now.patient)
         update = {
             "begun_at": now.at if job.begun_at is None else job.begun_at,
             "progress_at": now.at,

@@ -142,6 +142,14 @@ def test_no_job_ends_while_its_own_request_may_still_land(wish, act, seen):
     assert decided(job_of(wish, act, cancel=CANCEL), seen, at(11)) == "wait until 16"
 
 
+@pytest.mark.parametrize(("wish", "act", "status"), BEGUN, ids=kinds)
+def test_a_request_that_a_stalled_vergeos_may_still_hold_is_not_sent_again(wish, act, status):
+    stalled = act.model_copy(update={"patient_intent": act.intended_at})
+    seen = live(status, 7, log=False)
+    assert decided(job_of(wish, stalled), seen, at(7, blind=4)) == "wait until 10"
+    assert decided(job_of(wish, stalled), live(status, 10, log=False), at(10, blind=4)).startswith("ask")
+
+
 @pytest.mark.parametrize("wish", WISHES, ids=kinds)
 def test_a_record_outlives_its_text(wish):
     job = job_of(wish, OFF_ASKED, question=question("gap"), cancel=CANCEL)
