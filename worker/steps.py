@@ -275,14 +275,7 @@ class StepRun:
             return True, None
         if await self._services.jobs.turn(job) is not None:
             return True, spread(min(QUEUED_SECONDS, self._times.fallback))
-        act = Act(
-            label=ask.name,
-            action=ask.action,
-            params=ask.params,
-            intended_at=now.at,
-            patient_intent=now.patient,
-            mends=ask.mends,
-        )
+        act = ask.act(now, self._seen)
         begun_at = now.at if job.begun_at is None else job.begun_at
         intended = updated(
             job.with_act(act),

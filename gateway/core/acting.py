@@ -34,6 +34,19 @@ def settled_at(act: Act, now: Moment, times: EngineTimes) -> float:
     return act.intended_at + times.settle + max(blind, 0.0)
 
 
+def started_since(act: Act, seen: Seen | None) -> bool:
+    """Tell whether the VM was started since the act was intended, whatever became of it after that."""
+    return act.started_before is not None and seen is not None and (seen.started_at or 0.0) > act.started_before
+
+
+def may_have_forgotten(job: Job, now: Moment, times: EngineTimes) -> bool:
+    """Tell whether a job without an act may have acted all the same: Redis may have come back from an older copy.
+
+    One that was accepted just now has not. Others look for what they create before they create it.
+    """
+    return now.at >= job.created_at + times.settle
+
+
 def unsettled(act: Act, seen: Seen | None, now: Moment, times: EngineTimes) -> Step | None:
     """Return what to do first about an act whose answer never came, None once a late look is there.
 
@@ -80,7 +93,9 @@ def kill(job: Job, label: str, seen: Seen | None, now: Moment, times: EngineTime
     if act is None:
         return Look() if seen is None else ask
     if act.answered_at is None:
-        again = ask if job.cancel is None else Stopped(f"cancelled; the power of {name} was not cut")
+        again: Step = ask if job.cancel is None else Stopped(f"cancelled; the power of {name} was not cut")
+        if started_since(act, seen):
+            again = Confirm(label)  # it was off meanwhile: who runs now was started by somebody else
         return unsettled(act, seen, now, times) or again
     refused = refusal(act, seen)
     if refused is not None:
@@ -153,7 +168,7 @@ def poweron(
         late = unsettled(act, seen, now, times)
         if late is not None:
             return late
-        begun = seen is not None and (seen.running or seen.status not in NOT_STARTING)
+        begun = seen is not None and (seen.running or seen.status not in NOT_STARTING or started_since(act, seen))
         return Confirm(label) if begun else ask
     if seen is not None and seen.running:
         return None

@@ -19,17 +19,15 @@ def add_drive(job: Job, seen: Seen | None, now: Moment, times: EngineTimes) -> S
     wish = cast("AddDrive", job.wish)
     act = job.act("create_drive")
     if act is None:
-        if seen is None or seen.vm is None:
-            return Look()
-        params = {"name": wish.name, "description": wish.description, "size_bytes": wish.size_bytes}
-        params |= {"interface": wish.interface, "tier": wish.tier}
-        return Ask("create_drive", Phase.CHANGING, "creating the drive", params=params)
-    if act.answered_at is None:
+        first = _first_drive(job, wish, seen, now, times)
+        if first is not None:
+            return first
+    elif act.answered_at is None:
         return _unanswered_drive(job, act, seen, now, times)
-    part = Part("drive", act.made)
+    part = Part("drive", None if act is None else act.made)
+    refused = None if act is None else acting.refusal(act, seen)
     if seen is None or seen.vm is None or not seen.sought:
-        return acting.refusal(act, seen) or Look(part=part)
-    refused = acting.refusal(act, seen)
+        return refused or Look(part=part)
     if refused is not None:
         return refused
     drive = cast("DriveLook | None", seen.part)
@@ -41,6 +39,18 @@ def add_drive(job: Job, seen: Seen | None, now: Moment, times: EngineTimes) -> S
         words = "is attached at the next start" if not seen.running else "is attached at the next power cycle"
         return Done(f"drive {drive.key} is created and {words}", _drive_result(drive, attached=False))
     return _plug(job, drive, part, seen, now, times)
+
+
+def _first_drive(job: Job, wish: AddDrive, seen: Seen | None, now: Moment, times: EngineTimes) -> Step | None:
+    """Return the request for the drive; None where it is there, made by this job before Redis forgot it."""
+    part = Part("drive") if acting.may_have_forgotten(job, now, times) else None
+    if seen is None or seen.vm is None or (part is not None and not seen.sought):
+        return Look(part=part)
+    if seen.part is not None:
+        return None
+    params = {"name": wish.name, "description": wish.description, "size_bytes": wish.size_bytes}
+    params |= {"interface": wish.interface, "tier": wish.tier}
+    return Ask("create_drive", Phase.CHANGING, "creating the drive", params=params)
 
 
 def _unanswered_drive(job: Job, act: Act, seen: Seen | None, now: Moment, times: EngineTimes) -> Step:

@@ -96,6 +96,7 @@ class Act(_Frozen):
     answered_at: float | None = None
     patient_at: float | None = None
     patient_intent: float | None = None
+    started_before: float | None = None
     refused: str | None = None
     mends: bool = False
 

@@ -19,8 +19,11 @@ def create_snapshot(job: Job, seen: Seen | None, now: Moment, times: EngineTimes
     act = job.act("create_snapshot")
     ask = Ask("create_snapshot", Phase.CHANGING, "taking the snapshot", params=_new_snapshot(job, wish))
     if act is None:
-        if seen is None or seen.vm is None:
-            return Look()
+        part = Part("snapshot") if acting.may_have_forgotten(job, now, times) else None
+        if seen is None or seen.vm is None or (part is not None and not seen.sought):
+            return Look(part=part)
+        if seen.part is not None:
+            return _created(job, cast("SnapshotLook", seen.part), wish)
         if wish.quiesce and not seen.vm.guest_agent:
             return Fail("no_guest_agent", f"{job.target.name} has no guest agent to quiesce", "Call without quiesce.")
         return ask

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from gateway.core.drive import DriveLook
-from gateway.core.job import Live, Phase
+from gateway.core.job import Act, Live, Phase
 from gateway.core.network import NetworkLook
 from gateway.core.snapshot import SnapshotLook
 from gateway.core.tenant import TenantLook
@@ -103,6 +103,18 @@ class Ask:
     def name(self) -> str:
         """The act's label; the action where it needs no other."""
         return self.label or self.action
+
+    def act(self, now: Moment, seen: Seen | None) -> Act:
+        """Return the act as it is intended now, on what was seen of its object."""
+        return Act(
+            label=self.name,
+            action=self.action,
+            params=self.params,
+            intended_at=now.at,
+            patient_intent=now.patient,
+            started_before=None if seen is None else seen.started_at or 0.0,
+            mends=self.mends,
+        )
 
 
 @dataclass(frozen=True)

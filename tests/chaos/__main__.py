@@ -23,6 +23,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=240.0, help="for everything to settle after the plan")
     parser.add_argument("--mutant", choices=MUTANTS, default="", help="take a safeguard out of the engine")
     parser.add_argument("--mutants", action="store_true", help="one run for each mutant; each must break a rule")
+    parser.add_argument("--keep", action="store_true", help="keep logs and evidence of a run that was right too")
     parser.add_argument("--plan", action="store_true", help="print the plan and end")
     options = parser.parse_args()
     plan = make_plan(options.seed, jobs=options.jobs, vms=options.vms, kills=options.kills)
@@ -34,9 +35,9 @@ def main() -> int:
         return asyncio.run(report.mutants(plan, speed=options.speed))
     outcome = asyncio.run(run(plan, speed=options.speed, mutant=options.mutant, settle_seconds=options.seconds))
     print("\n".join(report.lines(outcome)))
-    if not outcome.right:
+    if options.keep or not outcome.right:
         (outcome.folder / "evidence.pickle").write_bytes(pickle.dumps(outcome.evidence))
-    if outcome.right:
+    else:
         shutil.rmtree(outcome.folder)
     return 0 if outcome.right else 1
 

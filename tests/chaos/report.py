@@ -39,7 +39,8 @@ def lines(outcome: Outcome) -> Iterator[str]:
         yield f"{broken[name]:6} {name}"
     for violation in outcome.violations[:MOST_STORIES]:
         yield f"{violation.rule}: job {violation.job}: {violation.story}"
-    yield "RIGHT: nothing lost, nothing doubled, nothing wrong" if outcome.right else f"WRONG; logs in {outcome.folder}"
+    wrong = f"WRONG; logs and evidence in {outcome.folder}"
+    yield "RIGHT: nothing lost, nothing doubled, nothing wrong" if outcome.right else wrong
 
 
 async def mutants(plan: Plan, *, speed: float) -> int:

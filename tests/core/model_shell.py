@@ -9,7 +9,7 @@ import math
 from model_vm import TIMES, Lost, Refused, Unreachable
 
 from gateway.core.decide import before_begun, next_step, with_answers
-from gateway.core.job import Act, Condition, Job, JobState, Phase, Problem, Question, Wished
+from gateway.core.job import Condition, Job, JobState, Phase, Problem, Question, Wished
 from gateway.core.step import Ask, Confirm, Done, Fail, Inquire, Look, Moment, Seen, Stopped, Undo, Wait
 
 AT_ONCE_SECONDS = 0.05
@@ -221,7 +221,7 @@ class Shell:
         return False, None
 
     def _act(self, job, ask, now):
-        act = Act(label=ask.name, action=ask.action, params=ask.params, intended_at=now.at, patient_intent=now.patient)
+        act = ask.act(now, self.seen)
         update = {
             "begun_at": now.at if job.begun_at is None else job.begun_at,
             "progress_at": now.at,

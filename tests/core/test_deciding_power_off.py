@@ -15,6 +15,8 @@ TAKEN = answered("poweroff", 10.0)
 LOST = asked("poweroff", 10.0)
 CUT = answered("kill", 80.0)
 CUT_LOST = asked("kill", 80.0)
+ANEW = live("running", 6, started_at=4)  # off and started by somebody else: it is not to be cut once more
+KILL_LOST = asked("kill", started_before=-500.0)
 MAY_STILL = "stopped: cancelled; a guest that was asked to shut down may still do so, it will not be forced"
 NOT_CUT = "stopped: cancelled; the power of web-1 was not cut"
 
@@ -276,6 +278,8 @@ def test_a_vm_that_shuts_down_ends_the_job_while_its_gap_question_is_open():
         ("no answer yet, off", job_of(ForceOff(), asked("kill")), observed("stopped"), at(5), "wait until 6"),
         ("no answer, no late look", job_of(ForceOff(), asked("kill")), observed("running"), at(6), "look"),
         ("no answer, runs", job_of(ForceOff(), asked("kill")), live("running", 6), at(6), "ask kill"),
+        ("no answer, runs on", job_of(ForceOff(), KILL_LOST), live("running", 6), at(6), "ask kill"),
+        ("no answer, runs anew", job_of(ForceOff(), KILL_LOST), ANEW, at(6), "confirm kill"),
         ("no answer, off", job_of(ForceOff(), asked("kill")), live("stopped", 6), at(6), "done: off after 6 s, forced"),
         ("waits", job_of(ForceOff(), answered("kill")), observed("running"), at(5), "wait until 30 or off"),
         ("off", job_of(ForceOff(), answered("kill")), observed("stopped"), at(2), "done: off after 2 s, forced"),

@@ -10,6 +10,8 @@ from gateway.core.wishes import PowerOn
 ON = PowerOn()
 TAKEN = answered("poweron", 10.0)
 LOST = asked("poweron", 10.0)
+LOST_LATELY = asked("poweron", 10.0, started_before=-500.0)
+CONFIRMED = "confirm poweron"  # somebody stopped it again: that is not ours to undo
 CANCELLED = "stopped: cancelled; the start had been asked for and may still happen"
 
 
@@ -34,6 +36,8 @@ CANCELLED = "stopped: cancelled; the start had been asked for and may still happ
         ("no answer, had no effect", job_of(ON, LOST), live("stopped", 16), at(16), "ask poweron"),
         ("no answer, is starting", job_of(ON, LOST), live("starting", 16), at(16), "confirm poweron"),
         ("no answer, runs", job_of(ON, LOST), live("running", 16), at(16), "confirm poweron"),
+        ("no answer, ran meanwhile", job_of(ON, LOST_LATELY), live("stopped", 16, started_at=12), at(16), CONFIRMED),
+        ("no answer, never ran", job_of(ON, LOST_LATELY), live("stopped", 16, started_at=-500), at(16), "ask poweron"),
         ("no answer, asked at 0.0", job_of(ON, asked("poweron", 0.0)), None, at(5), "wait until 6"),
         ("taken, runs", job_of(ON, TAKEN), observed("running", 11), at(11), "done: runs"),
         ("taken, is starting", job_of(ON, TAKEN), observed("starting", 11), at(11), "wait until 16 or on"),

@@ -496,3 +496,12 @@ def test_a_vm_that_is_left_off_is_said_first_and_explained():
 def test_a_restore_that_failed_before_it_was_sent_says_so():
     step = next_step(job_of(RESTORE, STOP), live("running", 62), at(62), TIMES)
     assert step.detail.endswith("nothing was restored")
+
+
+def test_a_job_that_may_have_forgotten_its_snapshot_looks_for_it_before_it_takes_another():
+    """Redis may have come back from an older copy, in which the job had not begun."""
+    job = job_of(CREATE)
+    assert decided(job, live("running"), at(5)) == "ask create_snapshot"
+    assert next_step(job, live("running"), at(6), TIMES) == Look(part=Part("snapshot"))
+    assert decided(job, sought("running", None, 6), at(6)) == "ask create_snapshot"
+    assert decided(job, sought("running", snapshot(), 6), at(6)).startswith("done: snapshot 7")
