@@ -19,6 +19,7 @@ from gateway.core.tool import Catalog, Tool
 from gateway.services import Services
 from gateway.telemetry.logs import get_logger
 from gateway.transports.mcp_door import Context, Door, caller
+from gateway.transports.mcp_leftovers import Leftovers
 from gateway.transports.mcp_offers import Offers
 from gateway.transports.mcp_published import Published, failure
 from gateway.transports.mcp_questions import Questions
@@ -91,6 +92,7 @@ class _Handlers:
 
     def __init__(self, catalog: Catalog, door: Door, questions: Questions) -> None:
         self._door, self._questions = door, questions
+        self._leftovers = Leftovers(door)
         self.tasks = Tasks(door, questions, self._job_result)
         self._published = {tool.name: Published.of(tool) for tool in catalog}
         self.mirrored_schemas = {
@@ -112,6 +114,11 @@ class _Handlers:
             tool = self._door.offered(ctx)[params.name]
         except UnknownTool:
             raise MCPError(t.INVALID_PARAMS, f"Unknown tool: {clean(params.name, SHOWN_CHARACTERS)}") from None
+        unfinished = await self._leftovers.found(ctx)
+        result = await self._result(ctx, tool, params)
+        return self._leftovers.named(unfinished, result) if isinstance(result, t.CallToolResult) else result
+
+    async def _result(self, ctx: Context, tool: Tool, params: t.CallToolRequestParams) -> Result:
         try:
             return await self._answer(ctx, tool, params)
         except GatewayError as exc:

@@ -15,6 +15,7 @@ from gateway.core.access import Caller
 from gateway.core.errors import GatewayError
 from gateway.services import Services
 from gateway.transports.context import caller_of
+from gateway.transports.expect import answer_expect
 from gateway.transports.mcp_door import FACE
 from gateway.transports.mcp_exchange import PING_SECONDS, Exchange
 from gateway.transports.mcp_modern import answer_modern, take_modern_notification
@@ -71,12 +72,15 @@ class McpEndpoint:
 
     def mount(self, app: web.Application) -> None:
         """Add the routes, and open and close what they need with the application."""
-        app.router.add_post("/mcp", self._guarded(self._post))
-        app.router.add_get("/mcp", self._guarded(self._get), allow_head=False)
-        app.router.add_delete("/mcp", self._guarded(self._delete))
-        app.router.add_get("/sse", self._guarded(self._event_streams.get), allow_head=False)
-        app.router.add_post("/messages", self._guarded(self._event_streams.post))
-        app.router.add_post("/message", self._guarded(self._plain))
+        for method, path, serve in (
+            ("POST", "/mcp", self._post),
+            ("GET", "/mcp", self._get),
+            ("DELETE", "/mcp", self._delete),
+            ("GET", "/sse", self._event_streams.get),
+            ("POST", "/messages", self._event_streams.post),
+            ("POST", "/message", self._plain),
+        ):
+            app.router.add_route(method, path, self._guarded(serve), expect_handler=answer_expect)
         app.cleanup_ctx.append(self._open)
         app.on_shutdown.append(self._shut_down)
 

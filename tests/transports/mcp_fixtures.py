@@ -136,11 +136,19 @@ class Unguarded:
         pass
 
 
+class NoJobs:
+    """A store in which no job is open."""
+
+    async def open(self):
+        return []
+
+
 @dataclass
 class BellServices:
     """What the MCP faces use of the services; the one job waits for `bell`, and a call may be seen to `wait`."""
 
     feed: Feed = field(default_factory=lambda: Feed(None, None, lambda _name, _generation: None))
+    jobs: NoJobs = field(default_factory=NoJobs)
     mailboxes: Mailboxes | None = None
     sealing: Sealing | None = None
     freezing: Unguarded = field(default_factory=Unguarded)
