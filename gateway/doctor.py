@@ -21,6 +21,7 @@ async def examine(services: Services, backend: Backend, *, try_credentials: bool
         await services.vergeos.clear_latch()
     lines.append(await _vergeos(services))
     lines.append(await _jobs(services))
+    lines.append(await _changes(services))
     lines += [f"settings    CHECK: {words}" for words in misfits(services.settings)]
     return "\n".join(lines)
 
@@ -46,6 +47,18 @@ async def _vergeos(services: Services) -> str:
     except UpstreamError as exc:
         return f"vergeos     FAILS: {exc.code}: {exc.detail}\n            {exc.next_step}"
     return f"vergeos     ok, {identity.name or 'unnamed'}, version {version}{await _sight(services)}"
+
+
+async def _changes(services: Services) -> str:
+    """Tell whether changes are accepted, and with whose VergeOS key they are made."""
+    try:
+        freeze = await services.freezing.present()
+    except StoreError:
+        return "changes     unknown: Redis does not answer"
+    if freeze is not None:
+        return f"changes     FROZEN: {freeze.told()}"
+    keys = {"service": "the gateway's VergeOS key", "caller": "each caller's own VergeOS key"}
+    return f"changes     accepted, made with {keys[services.settings.write_as]}"
 
 
 async def _sight(services: Services) -> str:

@@ -74,6 +74,10 @@ async def test_all_is_well_but_that_no_worker_runs(settings):
     assert "redis       ok" in told
     assert "vergeos     ok" in told
     assert "NO WORKER RUNS" in told
+    assert "changes     accepted, made with the gateway's VergeOS key" in told
+    assert "FROZEN: all changes are frozen by the setting READ_ONLY" in await report(
+        settings.model_copy(update={"read_only": True})
+    )
 
 
 async def test_a_key_that_sees_less_than_the_platform_counts_is_told(sim, settings):

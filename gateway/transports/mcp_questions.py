@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from gateway import calls
 from gateway.calls import Answer, Call
+from gateway.core.access import CallerKind
 from gateway.core.errors import InvalidArgument, JobEnded, UnknownJob
 from gateway.core.job import Job, Question
 from gateway.core.tool import Catalog
@@ -72,9 +73,11 @@ class Questions:
         """Put the question that stands in the answer, if there is one, to the caller whose job it is.
 
         A client of a stateless revision gets it as the result, and repeats the request with the answer. Any other
-        is asked at once, and what became of the job since is returned. Raises as `take`.
+        is asked at once, and what became of the job since is returned. Behind an agent's key nobody can tell who
+        answers: its jobs ask too, and a person answers elsewhere. Raises as `take`.
         """
-        while call.may_ask and (asking := await self._asking(call, answer)) is not None:
+        asks = call.may_ask and call.caller.kind is not CallerKind.AGENT
+        while asks and (asking := await self._asking(call, answer)) is not None:
             job, question = asking
             if modern(ctx):
                 return t.InputRequiredResult(input_requests={f"{job.id}.{question.key}": question_form(question)})
