@@ -11,7 +11,7 @@ CHAOS_ARGS ?=
 
 IMAGE ?= vergeos-gateway
 
-.PHONY: demo test test-all check judge lock bench chaos chaos-mutants image sbom clean
+.PHONY: demo test test-all check judge lock bench chaos chaos-mutants image sbom pictures clean
 
 demo: $(VENV)/installed
 	$(BIN)/vergeos-gateway demo
@@ -49,6 +49,10 @@ image:
 sbom: $(TOOLS)/installed
 	mkdir -p dist
 	$(TOOLS)/bin/cyclonedx-py requirements requirements-image.lock --of JSON -o dist/sbom.json
+
+# What each dashboard shows under load, as pictures in dist/dashboards; needs prometheus.
+pictures: $(VENV)/installed-dev $(TOOLS)/installed
+	$(BIN)/python -m tests.deploy.pictures
 
 # The locks carry hashes and no addresses, so that they hold for whatever index a machine uses.
 lock: $(VENV)/installed-dev

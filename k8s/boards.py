@@ -59,6 +59,12 @@ def slowest(metric: str, by: str, chosen: str = "") -> list[tuple[str, str]]:
     return [(f"topk(10, histogram_quantile(0.95, {buckets}))", f"{{{{{by}}}}}")]
 
 
+def risen(metric: str, by: str, window: str) -> str:
+    """Return the query of how much a counter rose, also where it has just begun: `increase` misses the first count."""
+    now = f"{M}_{metric}_total"
+    return f"sum by ({by}) (clamp_min({now} - ({now} offset {window} or {now} * 0), 0))"
+
+
 def share(part: str, whole: str) -> str:
     """Return the query of a share between 0 and 1; 0 while there is no part."""
     return f"(sum(rate({part}{RATE})) or vector(0)) / sum(rate({whole}{RATE}))"
@@ -169,13 +175,13 @@ JOBS = Board(
         Panel(
             "Ended",
             "short",
-            [(f"sum by (state) (increase({M}_jobs_ended_total[5m]))", "{{state}}")],
+            [(risen("jobs_ended", "state", "5m"), "{{state}}")],
             words="In the last 5 minutes.",
         ),
         Panel(
             "Failures by cause",
             "short",
-            [(f"sum by (kind, code) (increase({M}_jobs_failed_total[1h]))", "{{kind}}: {{code}}")],
+            [(risen("jobs_failed", "kind, code", "1h"), "{{kind}}: {{code}}")],
             words="In the last hour.",
             runbook="VergeosGatewayJobsFail",
         ),
@@ -336,13 +342,13 @@ TEAM = Board(
         Panel(
             "Changes, by tool, 1 h",
             "short",
-            [(f"sum by (kind) (increase({M}_jobs_ended_total[1h]))", "{{kind}}")],
+            [(risen("jobs_ended", "kind", "1h"), "{{kind}}")],
             kind="bargauge",
         ),
         Panel(
             "Audit",
             "short",
-            [(f"sum by (event) (increase({M}_audit_entries_total[1h]))", "{{event}}")],
+            [(risen("audit_entries", "event", "1h"), "{{event}}")],
             words="Entries in the last hour, freezes and thaws among them.",
         ),
     ],

@@ -26,7 +26,6 @@ QUEUE_READ = 2_000  # more than all workers' steps together: running ones stay i
 FOR_EVER = 10**9  # arq counts every wait as a try
 DRAIN_SECONDS = 4  # running steps may end; the rest is cancelled and queued again
 CANCEL_AGAIN_SECONDS = 0.25  # longer than giving a step back takes: a second cancel would cut that off
-NEVER_SECONDS = 31 * 86_400
 BEFORE_LEASE_ENDS = 0.1  # of the lease: past this the job is someone else's
 
 log = get_logger(__name__)
@@ -35,7 +34,7 @@ log = get_logger(__name__)
 class StepWorker(Worker):
     """arq's worker with a short lease: a dead worker's step is taken over after seconds, not minutes."""
 
-    def __init__(self, services: Services, redis: RedisClient, name: str) -> None:
+    def __init__(self, services: Services, redis: RedisClient) -> None:
         times = services.settings.times
 
         async def step(_ctx: dict[Any, Any], job_id: str) -> None:
@@ -55,8 +54,6 @@ class StepWorker(Worker):
             job_timeout=(times.step + times.lease) / 2,
             keep_result=0,
             job_completion_wait=DRAIN_SECONDS,
-            health_check_interval=NEVER_SECONDS,  # one key for all workers says nothing; ours is a heartbeat each
-            health_check_key=services.keys.heartbeat(f"{name}:arq"),
             job_serializer=redis.job_serializer,
             job_deserializer=redis.job_deserializer,
             log_results=False,
@@ -69,6 +66,9 @@ class StepWorker(Worker):
         """Poll for ever; arq's own loop begins with INFO, which fakeredis does not know."""
         async for _ in poll(self.poll_delay_s):
             await self._poll_iteration()
+
+    async def record_health(self) -> None:
+        """Write nothing: arq's one key for all workers says nothing, ours is a heartbeat each."""
 
     async def start_jobs(self, job_ids: list[bytes]) -> None:
         """Start those steps that do not still run here: one that outlived its lease is for another process."""
@@ -109,7 +109,7 @@ async def run_worker(services: Services, redis: RedisClient, stop: asyncio.Event
     stopping = asyncio.create_task(stop.wait())
     try:
         while not stop.is_set():
-            await _run_steps(services, redis, name, stopping)
+            await _run_steps(services, redis, stopping)
     finally:
         await _end(watching, stopping)
         with suppress(GatewayError):
@@ -125,9 +125,9 @@ async def _end(*tasks: asyncio.Task[Any]) -> None:
         _, left = await asyncio.wait(left, timeout=CANCEL_AGAIN_SECONDS)
 
 
-async def _run_steps(services: Services, redis: RedisClient, name: str, stopping: asyncio.Task[Any]) -> None:
+async def _run_steps(services: Services, redis: RedisClient, stopping: asyncio.Task[Any]) -> None:
     """Run arq's worker until `stopping`, or until Redis was away for longer than its pool rides out."""
-    worker = StepWorker(services, redis, name)
+    worker = StepWorker(services, redis)
     main = asyncio.create_task(worker.async_run(), name="steps")
     await asyncio.wait({main, stopping}, return_when=asyncio.FIRST_COMPLETED)
     await worker.drain()

@@ -15,6 +15,7 @@ UPSTREAM_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.
 LOOP_SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 MOST_CALLERS = 100  # with a series of their own; the calls of all others are counted as OTHER
 OTHER = "other"
+STEP_OUTCOMES = ("ended", "waiting", "moved", "fenced", "timeout", "newer", "store", "error")
 MOST_AT_HAND = 10_000  # tools by faces, callers and outcomes whose series are not looked up each time
 JOB_SECONDS = (0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600, 14400)
 
@@ -64,6 +65,8 @@ class Metrics:
         self.jobs_open = Gauge(f"{PREFIX}_jobs_open", "Jobs that have not ended.", ["kind", "state"], registry=registry)
         self.audit_entries = Counter(f"{PREFIX}_audit_entries", "Entries of the audit.", ["event"], registry=registry)
         self.steps = Counter(f"{PREFIX}_job_steps", "Steps of jobs.", ["outcome"], registry=registry)
+        for outcome in STEP_OUTCOMES:  # the first of a kind is a rise only where there was a zero before it
+            self.steps.labels(outcome)
         self.step_seconds = Histogram(
             f"{PREFIX}_job_step_duration_seconds", "Time of one step.", buckets=UPSTREAM_SECONDS, registry=registry
         )
@@ -97,6 +100,8 @@ class Metrics:
             ["outcome"],
             registry=registry,
         )
+        for outcome in ("ok", "unauthorized"):
+            self.authentications.labels(outcome)
         self.loop_delay = Histogram(
             f"{PREFIX}_event_loop_delay_seconds",
             "How late the event loop wakes a sleeper.",

@@ -74,6 +74,7 @@ async def test_a_worker_that_stops_leaves_no_lease_and_no_lead_behind(crew):
         for job in jobs:
             await at(crew, job.id, Phase.WAITING)
         await eventually(lambda: crew.jobs.redis.exists(crew.first.keys.leader))
+        assert await crew.first.watching.workers() == 1
         await worker.end()
     assert await leases(crew) == []
     assert not await crew.jobs.redis.exists(crew.first.keys.leader)
