@@ -5,7 +5,7 @@ import json
 import os
 import sys
 import time
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 from aiohttp import web
@@ -116,35 +116,33 @@ async def test_what_is_followed_is_told_also_after_the_gateway_was_restarted(sim
         if getattr(message, "method", "") == "notifications/resources/updated":
             heard.append(str(message.params.uri))
 
-    async with house(sim, settings) as first:
-        client = await first_client(bridged(first.url, "legacy", message_handler=hear))
-        await client.subscribe_resource("vergeos://vms/web-1")
-    async with house(sim, settings) as second:
-        await eventually(lambda: heard)
-        heard.clear()
-        await client.call_tool("power_off_vm", {"id": "web-1", "wait_timeout": 30})
-        await eventually(lambda: heard)
-        await client.__aexit__(None, None, None)
+    async with AsyncExitStack() as client_left:
+        async with house(sim, settings) as first:
+            client = await client_left.enter_async_context(bridged(first.url, "legacy", message_handler=hear))
+            await client.subscribe_resource("vergeos://vms/web-1")
+        async with house(sim, settings) as second:
+            await eventually(lambda: heard)
+            heard.clear()
+            await client.call_tool("power_off_vm", {"id": "web-1", "wait_timeout": 30})
+            await eventually(lambda: heard)
+            await client_left.aclose()
     assert second.url == first.url
-
-
-async def first_client(client):
-    return await client.__aenter__()
 
 
 @MODES
 async def test_the_bridge_outlives_the_gateway_and_says_meanwhile_what_is_wrong(sim, settings, mode):
-    async with house(sim, settings) as first:
-        client = await first_client(bridged(first.url, mode, read_timeout_seconds=LINE_SECONDS))
-        await client.call_tool("list_vms", {"limit": 1})
-    began = time.monotonic()
-    with pytest.raises(MCPError, match=r"no connection to .*nothing was sent"):
-        await client.call_tool("list_vms", {"limit": 1})
-    assert time.monotonic() - began < LINE_SECONDS
-    waiting = asyncio.create_task(client.call_tool("list_vms", {"limit": 1}))
-    async with house(sim, settings):
-        assert (await waiting).structured_content["items"]
-        await client.__aexit__(None, None, None)
+    async with AsyncExitStack() as client_left:
+        async with house(sim, settings) as first:
+            client = await client_left.enter_async_context(bridged(first.url, mode, read_timeout_seconds=LINE_SECONDS))
+            await client.call_tool("list_vms", {"limit": 1})
+        began = time.monotonic()
+        with pytest.raises(MCPError, match=r"no connection to .*nothing was sent"):
+            await client.call_tool("list_vms", {"limit": 1})
+        assert time.monotonic() - began < LINE_SECONDS
+        waiting = asyncio.create_task(client.call_tool("list_vms", {"limit": 1}))
+        async with house(sim, settings):
+            assert (await waiting).structured_content["items"]
+            await client_left.aclose()
 
 
 async def test_a_connection_that_breaks_after_the_call_was_sent_says_that_the_same_call_is_safe():
