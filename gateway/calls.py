@@ -80,8 +80,9 @@ class Call:
 class Answer:
     """What a call brought: the value as callers see it, and how fresh it is (None where that says nothing).
 
-    `arguments` are those of the call, validated. `older_because` says why it is older than it was wanted. The same
-    answer may be given to many; what a face makes of it is kept in `rendered`.
+    `arguments` are those of the call, validated. `older_because` says why it is older than it was wanted,
+    `fresh_until` (Unix seconds) when VergeOS is asked anew; None where that is at once. The same answer may be given
+    to many; what a face makes of it is kept in `rendered`.
     """
 
     tool: Tool
@@ -90,6 +91,7 @@ class Answer:
     source: Source | None = None
     arguments: Arguments | None = None
     older_because: str = ""
+    fresh_until: float | None = None
     rendered: dict[str, Any] = field(default_factory=dict, compare=False)
 
     def made(self, face: str, make: Callable[[], Rendered]) -> Rendered:
@@ -104,6 +106,10 @@ class Answer:
     def age_ms(self, now: float) -> int:
         """Return the milliseconds since VergeOS was asked; `now` in Unix seconds."""
         return 0 if self.as_of is None else max(0, round((now - self.as_of) * 1000))
+
+    def fresh_ms(self, now: float) -> int:
+        """Return the milliseconds for which a later call would bring the same, but for what jobs change."""
+        return 0 if self.fresh_until is None else max(0, round((self.fresh_until - now) * 1000))
 
     @property
     def job(self) -> JobView | None:
@@ -253,7 +259,10 @@ async def _answer(tool: Tool, returned: BaseModel, arguments: Arguments, call: C
         return Answer(tool, returned.view(tool.name, call.caller.name, now), arguments=arguments)
     if isinstance(returned, Reading | Page):
         value = returned.value if isinstance(returned, Reading) else returned
-        return Answer(tool, value, returned.as_of, returned.source, arguments, call.views.older_because)
+        read = call.views
+        return Answer(
+            tool, value, returned.as_of, returned.source, arguments, read.older_because, fresh_until=read.fresh_until
+        )
     if tool.effect is Effect.READ:  # of our own records, as they are now
         return Answer(tool, returned, time.time(), Source.LIVE, arguments)
     return Answer(tool, returned, arguments=arguments)

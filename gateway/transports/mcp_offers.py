@@ -58,7 +58,13 @@ class Offers:
         resource, arguments = self._meant(ctx, uri)
         answer = await self._read(ctx, resource, arguments, uri)
         content = t.TextResourceContents(uri=uri, mime_type=JSON, text=answer.as_json().decode())
-        return t.ReadResourceResult(contents=[content], _meta=freshness(answer, time.time()))
+        now = time.time()
+        return t.ReadResourceResult(
+            contents=[content],
+            _meta=freshness(answer, now),
+            ttl_ms=answer.fresh_ms(now),
+            cache_scope="private",  # what is seen depends on the caller's rights
+        )
 
     async def changes_of(self, ctx: Context, uri: str) -> frozenset[str]:
         """Return the names of the changes that concern a resource (see `Resource.follows`).

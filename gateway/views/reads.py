@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import Any, Protocol
 
-from gateway.core.answer import Reading
+from gateway.core.answer import Reading, Source
 from gateway.core.ids import VmKey
 from gateway.core.vm import Vm, VmRow, VmStatus
 from gateway.vergeos.client import VergeClient
@@ -88,6 +88,13 @@ class CallReads(Reads):
     def older_because(self) -> str:
         """Why an answer made of these reads is older than it was wanted to be; empty where it is not."""
         return next((rows.older_because for _, rows in self.noted if rows.older_because), "")
+
+    @property
+    def fresh_until(self) -> float | None:
+        """Until when (Unix seconds) all that was read is served without asking VergeOS; None where some is not."""
+        if any(rows.source is Source.STALE for _, rows in self.noted):
+            return None
+        return min((rows.as_of + view.lifetime_seconds for view, rows in self.noted), default=None)
 
     async def rows(self, view: View[T], *, max_age: float | None = None) -> Rows[T]:
         """Return the rows of a view that the caller may see, no older than the call wants."""

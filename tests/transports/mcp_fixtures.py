@@ -148,7 +148,6 @@ class BellServices:
     """What the MCP faces use of the services; the one job waits for `bell`, and a call may be seen to `wait`."""
 
     feed: Feed = field(default_factory=lambda: Feed(None, None, lambda _name, _generation: None))
-    jobs: NoJobs = field(default_factory=NoJobs)
     mailboxes: Mailboxes | None = None
     sealing: Sealing | None = None
     freezing: Unguarded = field(default_factory=Unguarded)
@@ -163,6 +162,7 @@ class BellServices:
     left: asyncio.Event = field(default_factory=asyncio.Event)
     ends_as: JobState = JobState.COMPLETED
     submitted: int = 0
+    jobs: NoJobs = field(default_factory=NoJobs)
 
     async def follow(self, job_id: str, seconds: float, report=None) -> JobView:
         """Report twice what is new, then wait for the bell, for closing, or until `seconds` are over."""

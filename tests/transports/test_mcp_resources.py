@@ -9,12 +9,16 @@ from mcp_fixtures import CATALOG as THINGS
 from mcp_fixtures import serving
 
 from gateway.core.access import Caller, Permission
+from gateway.core.answer import Source
 from gateway.core.offer import Names, Resource
 from gateway.core.tool import Catalog
 from gateway.tools import CATALOG
 from gateway.tools.resources import RESOURCES
 from gateway.transports import mcp_door
 from gateway.transports.mcp import build_server
+from gateway.views.declared import VMS, vm_view
+from gateway.views.reads import CallReads
+from gateway.views.rows import Rows
 from tests.compat.promises import RESOURCES as PROMISED
 from tests.journeys.inprocess import house
 
@@ -141,3 +145,22 @@ async def test_every_resource_is_read_from_the_platform(sim, settings):
         assert (await completed(client, "vergeos://vms/{id}", "web")).values == ["web-1", "web-2"]
         assert (await completed(client, "vergeos://nodes/{id}", "de3")).values == ["node3"]
         assert (await completed(client, "vergeos://jobs/{id}", job[:4])).values == [job]
+
+
+async def test_a_client_is_told_for_how_long_what_it_read_holds(sim, settings):
+    async with house(sim, settings, workers=0) as built, Client(f"{built.url}/mcp") as client:
+        job = (await built.call("POST", "/vms/web-1/poweroff", {})).body["id"]
+        first, second = [await client.read_resource("vergeos://vms/list") for _ in range(2)]
+        assert 0 < second.ttl_ms <= first.ttl_ms <= VMS.lifetime_seconds * 1000
+        assert first.cache_scope == "private"
+        one = await client.read_resource("vergeos://vms/db-1")
+        assert 0 < one.ttl_ms <= vm_view(1).lifetime_seconds * 1000
+        assert (await client.read_resource(f"vergeos://jobs/{job}")).ttl_ms == 0
+
+
+def test_rows_that_vergeos_could_not_confirm_hold_for_no_time():
+    reads, rows = CallReads(None), Rows.of(VMS, (), generation=1, as_of=100.0)
+    reads.noted.append((VMS, rows))
+    assert reads.fresh_until == 100.0 + VMS.lifetime_seconds
+    reads.noted.append((VMS, rows.told_as(Source.STALE)))
+    assert reads.fresh_until is None

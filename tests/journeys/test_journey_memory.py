@@ -8,21 +8,15 @@ from pathlib import Path
 
 import psutil
 import pytest
-from mcp_fixtures import HEADERS, asked, modern
 
-sys.path.append(str(Path(__file__).parents[1] / "journeys"))
-from conftest import system as system
+sys.path.append(str(Path(__file__).parents[1] / "transports"))
+from mcp_fixtures import HEADERS, asked, modern
 
 REQUESTS, WARM_UP, CONNECTIONS = 100_000, 20_000, 24
 MAY_GROW_BYTES = 12 << 20  # what the allocator keeps back; 100,000 requests that leave 200 bytes each are seen
 MOST_SECONDS = 480
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-
-
-@pytest.fixture
-def speed():
-    return 10.0
 
 
 def stateless(method, params, name=None):
