@@ -8,6 +8,7 @@ from mcp_fixtures import CATALOG, HEADERS, BellServices, asked, begin, modern, s
 from gateway.app import CannotStart, create_app
 from gateway.core.errors import InvalidArgument
 from gateway.core.tool import Catalog, Effect
+from gateway.telemetry.metrics import Metrics
 from gateway.tools import CATALOG as ALL_TOOLS
 from gateway.transports.context import CATALOG as CATALOG_KEY
 from gateway.transports.mcp import build_server
@@ -95,7 +96,7 @@ class Bounded:
     """As much of the services as the application is built with."""
 
     def __init__(self, settings):
-        self.settings = settings
+        self.settings, self.metrics = settings, Metrics()
 
 
 def test_the_setting_bounds_what_every_face_serves(settings):
