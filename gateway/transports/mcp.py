@@ -11,7 +11,7 @@ from mcp.server.caching import CacheHint
 from mcp.shared.inbound import x_mcp_header_map
 
 from gateway import __version__, calls
-from gateway.calls import Answer
+from gateway.calls import Answer, Call, Face
 from gateway.core.errors import GatewayError, UnknownTool
 from gateway.core.job import JobView
 from gateway.core.text import clean
@@ -23,6 +23,7 @@ from gateway.transports.mcp_leftovers import Leftovers
 from gateway.transports.mcp_offers import Offers
 from gateway.transports.mcp_published import Published, failure
 from gateway.transports.mcp_questions import Questions
+from gateway.transports.mcp_ready import ANSWER
 from gateway.transports.mcp_tasks import Tasks, declared
 from gateway.transports.mcp_updates import Updates
 from gateway.transports.selection import Selections
@@ -136,11 +137,20 @@ class _Handlers:
             return await self.tasks.created(answer) or published.result(answer)
         job = await self._questions.heard(call, params.input_responses)
         if job is None:
-            answer = await calls.run(tool, params.arguments or {}, call)
+            answer = await self._made(ctx, tool, params, call)
         else:  # the call itself was made before: only its answer is still wanted
             answer = Answer(tool, await call.services.follow(job.id, call.wait_seconds, call.report))
         settled = await self._questions.put(ctx, call, answer)
         return settled if isinstance(settled, t.InputRequiredResult) else published.result(settled)
+
+    async def _made(self, ctx: Context, tool: Tool, params: t.CallToolRequestParams, call: Call) -> Answer:
+        """Make the call, unless its kept answer was found before the kernel was asked."""
+        if ctx.request is None or call.face is not Face.MCP:
+            return await calls.run(tool, params.arguments or {}, call)
+        answer: Answer | None = ctx.request.get(ANSWER)
+        if answer is None:
+            answer = ctx.request[ANSWER] = await calls.run(tool, params.arguments or {}, call)
+        return answer
 
     def _job_result(self, tool_name: str, view: JobView) -> t.CallToolResult:
         published = self._published[tool_name]

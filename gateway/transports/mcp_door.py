@@ -45,7 +45,7 @@ class Door:
         Raises `MCPError` where it names what there is not.
         """
         try:
-            return self.selections(_choice(ctx.request))
+            return self.selections(choice(ctx.request))
         except InvalidArgument as exc:
             raise MCPError(t.INVALID_PARAMS, f"{exc.detail}. {exc.next_step}") from None
 
@@ -93,7 +93,8 @@ def mcp_errors() -> Iterator[None]:
         raise MCPError(code, f"{exc.code}: {exc.detail}", exc.as_problem()) from None
 
 
-def _choice(request: web.Request | None) -> str:
+def choice(request: web.Request | None) -> str:
+    """Return which tools a connection asks for, in its own words; empty = all."""
     if request is None:
         return ""
     return ",".join(request.query.getall(TOOLS_QUERY, ())) or ",".join(request.headers.getall(TOOLS_HEADER, ()))

@@ -20,6 +20,7 @@ from gateway.transports.mcp_door import FACE
 from gateway.transports.mcp_exchange import PING_SECONDS, Exchange
 from gateway.transports.mcp_modern import answer_modern, take_modern_notification
 from gateway.transports.mcp_plain import answer_plain
+from gateway.transports.mcp_ready import ReadyReplies
 from gateway.transports.mcp_session import Session
 from gateway.transports.mcp_sessions import IDLE_SECONDS, MAX_SESSIONS, SESSION, SESSION_HEADER, Sessions
 from gateway.transports.mcp_sse import EventStreams
@@ -68,6 +69,7 @@ class McpEndpoint:
         self.sessions = Sessions(server, services, idle_seconds=idle_seconds, max_sessions=max_sessions)
         services.metrics.sessions.set_function(self.sessions.__len__)
         services.metrics.streams.set_function(self.sessions.listening)
+        self._ready = ReadyReplies(services, caller_of)
         self._event_streams = EventStreams(self.sessions, caller_of, ping_seconds)
 
     def mount(self, app: web.Application) -> None:
@@ -118,7 +120,7 @@ class McpEndpoint:
         if isinstance(message, RpcNotification):
             return take_modern_notification(request)
         async with Exchange(request, message, ping_seconds=self._ping_seconds) as exchange:
-            return await answer_modern(self._server, self._state, exchange, message)
+            return await answer_modern(self._server, self._state, exchange, message, self._ready)
 
     async def _legacy(self, request: web.Request, message: Message) -> web.StreamResponse:
         owner, session_id = self._caller_of(request).name, request.headers.get(SESSION_HEADER)
@@ -128,11 +130,16 @@ class McpEndpoint:
         if isinstance(message, RpcResponse):
             await session.take_answer(message)
             return web.Response(status=202)
+        ready = self._ready.reply(request, message, session.version)
+        if ready is not None:
+            return json_response(ready)
         async with Exchange(request, message, asker=session, ping_seconds=self._ping_seconds) as exchange:
             if isinstance(message, RpcNotification):
                 await session.take_notification(exchange, message)
                 return web.Response(status=202)
-            return await exchange.finish(await session.reply_to(exchange, message))
+            reply = await session.reply_to(exchange, message)
+            self._ready.learn(request, message, session.version, reply)
+            return await exchange.finish(reply)
 
     async def _initialize(self, request: web.Request, message: RpcRequest, owner: str) -> web.StreamResponse:
         async with Exchange(request, message, ping_seconds=self._ping_seconds) as exchange:

@@ -20,22 +20,30 @@ from mcp.shared.inbound import (
 from mcp_types import HEADER_MISMATCH
 
 from gateway.transports.mcp_exchange import Exchange, as_error
+from gateway.transports.mcp_ready import ReadyReplies
 from gateway.transports.mcp_wire import Reply, RequestId, RpcRequest, error, json_response, result
 
 TASK_METHODS = frozenset({"tasks/get", "tasks/update", "tasks/cancel"})
 
 
-async def answer_modern(server: Server[Any], state: Any, exchange: Exchange, message: RpcRequest) -> web.StreamResponse:
+async def answer_modern(
+    server: Server[Any], state: Any, exchange: Exchange, message: RpcRequest, ready: ReadyReplies
+) -> web.StreamResponse:
     """Answer one request; a client that closes the connection cancels it, which ends its wait and no job."""
     verdict = _verdict(server, exchange.request, message)
     if isinstance(verdict, InboundLadderRejection):
         return _rejected(verdict, message.id)
-    connection = Connection.from_envelope(verdict.protocol_version, verdict.client_info, verdict.client_capabilities)
+    version = verdict.protocol_version
+    reply = ready.reply(exchange.request, message, version)
+    if reply is not None:
+        return await exchange.finish(reply)
+    connection = Connection.from_envelope(version, verdict.client_info, verdict.client_capabilities)
     try:
         value = await serve_one(
             server, exchange, message.method, message.params, connection=connection, lifespan_state=state
         )
         reply = result(message.id, value)
+        ready.learn(exchange.request, message, version, reply)
     except Exception as exc:
         reply = as_error(message.id, exc)
     return await exchange.finish(reply, _status(reply))

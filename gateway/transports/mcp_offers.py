@@ -164,9 +164,9 @@ def freshness(answer: Answer, now: float) -> dict[str, Any] | None:
         return None
     return {
         f"{META}/as_of": answer.as_of,
-        f"{META}/age_ms": max(0, round((now - answer.as_of) * 1000)),
+        f"{META}/age_ms": answer.age_ms(now),
         f"{META}/source": answer.source.value,
-    }
+    } | ({f"{META}/older_because": answer.older_because} if answer.older_because else {})
 
 
 def _not_found(ctx: Context, uri: str) -> MCPError:

@@ -85,6 +85,11 @@ class Session:
         return self._outbox is not None
 
     @property
+    def version(self) -> str | None:
+        """The version that is spoken; None before the handshake."""
+        return self._connection.protocol_version if self._connection.initialize_accepted else None
+
+    @property
     def agreed(self) -> InitializeRequestParams | None:
         """What the handshake agreed on: the client's parameters, with the version that is spoken; None before it."""
         known = self._connection.client_params

@@ -109,7 +109,7 @@ def _id_of(decoded: dict[str, Any]) -> RequestId | None:
     raise RefusedError(400, "A request's id must be a string or an integer")
 
 
-def result(id: RequestId | None, value: Mapping[str, Any]) -> Reply:
+def result(id: RequestId | None, value: Mapping[str, Any] | orjson.Fragment) -> Reply:
     """Return the JSON-RPC response to a request that succeeded."""
     return {"jsonrpc": "2.0", "id": id, "result": value}
 
