@@ -89,6 +89,7 @@ def _asked(request: web.Request, message: Message, version: str | None) -> bytes
     params = message.params or {}
     meta = params.get("_meta")
     if isinstance(meta, dict) and isinstance(meta.get("progressToken"), int | str):
-        params = {**params, "_meta": {name: told for name, told in meta.items() if name != "progressToken"}}
+        kept = {name: told for name, told in meta.items() if name != "progressToken"}
+        params = {name: told for name, told in params.items() if name != "_meta"} | ({"_meta": kept} if kept else {})
     asked = orjson.dumps((version, choice(request), params))
     return asked if len(asked) <= LONGEST_CALL else None
