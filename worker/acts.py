@@ -35,6 +35,10 @@ async def look(services: Services, job: Job, wanted: Look) -> Seen:
     What can be asked side by side is: a slow VergeOS must fit into the time of a step.
     """
     at = await services.jobs.now()
+    if wanted.partial and wanted.part is not None and job.before is not None:
+        await services.site.require()
+        part_alone, before = await _part(services.vergeos, job, wanted.part), job.before
+        return Seen(at, before.running, "", before.started_at, sought=True, part=part_alone, partial=True)
     async with together() as group:
         group.create_task(services.site.require())
         looking = group.create_task(_found(services.vergeos, job))

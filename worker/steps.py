@@ -236,7 +236,7 @@ class StepRun:
             raise VergeOSTimeout("VergeOS answers too slowly for a look within the time of a step") from None
         await self._services.watching.saw()
         self._seen = seen
-        if seen.gone:
+        if seen.gone or seen.partial:
             return
         touched = await patch_seen(self._services.views, job.target, seen)
         held = self._held.job
@@ -356,10 +356,12 @@ class StepRun:
                 detail = f"{detail}. VergeOS says: {await self._explanation(job)}"
             problem = Problem(code=step.code, detail=detail, next_step=step.next_step)
         state = ENDINGS[type(step)]
-        if self._seen is not None and not self._seen.gone:
-            patched = await patch_seen(self._services.views, job.target, self._seen)
+        seen = self._seen
+        if seen is not None and not seen.gone:
+            patched = {} if seen.partial else await patch_seen(self._services.views, job.target, seen)
             dropped = await drop_changed(self._services.views, job)
-            job = updated(job, touched={**job.touched, **patched, **dropped}, at_end=condition(self._seen))
+            at_end = None if seen.partial else condition(seen)
+            job = updated(job, touched={**job.touched, **patched, **dropped}, at_end=at_end)
         job = updated(job, state=state, detail=detail, result=step.result or None, trouble=problem, ended_at=now.at)
         await self._save(job)
         acts.tell_end(self._services, job)

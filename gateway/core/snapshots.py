@@ -34,7 +34,7 @@ def create_snapshot(job: Job, seen: Seen | None, now: Moment, times: EngineTimes
             return Confirm(act.label) if seen.part is not None else again
         return Look(part=Part("snapshot")) if late is None or isinstance(late, Look) else late
     if seen is None or not seen.sought:
-        return acting.refusal(act, seen) or Look(part=Part("snapshot", act.made))
+        return acting.refusal(act, seen) or Look(part=Part("snapshot", act.made), partial=act.made is not None)
     if act.refused is not None:
         return acting.refusal(act, seen) or Look()
     return _created(job, cast("SnapshotLook | None", seen.part), wish)

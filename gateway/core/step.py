@@ -18,7 +18,8 @@ class Seen:
     `at` is when the question was sent to VergeOS; `gone` is true where it has no such object any more.
     `asked_in_log` tells whether VergeOS' own log shows a power-off since the open act's intent, None where
     that was not looked up. `room_mb` is the most RAM that one node could give, where that was asked (`rooms`)
-    and VergeOS tells it. `part` is the drive or snapshot that was looked for (`sought`), None where there is none.
+    and VergeOS tells it. `part` is the drive or snapshot that was looked for (`sought`), None where there is none;
+    with `partial` nothing else was looked at, and the rest is as it was before.
     """
 
     at: float
@@ -34,6 +35,7 @@ class Seen:
     gone: bool = False
     sought: bool = False
     part: DriveLook | SnapshotLook | None = None
+    partial: bool = False
 
     @classmethod
     def of(cls, look: Live, at: float) -> "Seen":
@@ -56,7 +58,7 @@ class Seen:
     @property
     def live(self) -> bool:
         """True when VergeOS was asked for this decision."""
-        return self.look is not None or self.gone
+        return self.look is not None or self.gone or self.partial
 
 
 @dataclass(frozen=True)
@@ -80,12 +82,13 @@ class Look:
     """Ask VergeOS for the live object, then decide again.
 
     With `rooms` also for the room on the nodes, with `log` for the machine's log, with `part` for a drive or
-    snapshot of the VM.
+    snapshot of the VM, with `partial` for that alone.
     """
 
     rooms: bool = False
     log: bool = False
     part: Part | None = None
+    partial: bool = False
 
 
 @dataclass(frozen=True)

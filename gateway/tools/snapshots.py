@@ -22,7 +22,16 @@ from gateway.store.job_pages import Wanted, page_of_jobs
 from gateway.tools.listing import page
 from gateway.tools.parameters import Force, Grace, Limit, Offset, VmRef
 from gateway.tools.submitting import resolve, submit, vm_target
-from gateway.tools.vm_parts import AllowTight, Description, Key, MaybeVmRef, machine_of, owner_target, require_room
+from gateway.tools.vm_parts import (
+    AllowTight,
+    Description,
+    Key,
+    MaybeVmRef,
+    machine_of,
+    owner_target,
+    require_room,
+    some_tier_is_tight,
+)
 from gateway.vergeos.snapshots import look_snapshot
 from gateway.views.rows import Rows
 from gateway.views.vm_parts import SNAPSHOTS, by_machine, drives_view, snapshots_view
@@ -71,7 +80,7 @@ async def create_vm_snapshot(
 ) -> Ordered:
     """Take a snapshot of a VM, e.g. before a risky change; it expires after 7 days unless told. Answers its job."""
     target = await vm_target(call, vm_id)
-    if not allow_tight:
+    if not allow_tight and await some_tier_is_tight(call):
         await require_room(call, await _tiers(call, target))
     wish = CreateSnapshot(name=name, description=description, expires_days=expires_days, quiesce=quiesce)
     return await submit(call, "create_vm_snapshot", target, wish)

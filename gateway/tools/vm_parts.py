@@ -60,6 +60,12 @@ async def require_room(call: Call, tiers: Collection[int]) -> None:
         raise StorageTight(f"{told}; the limit is {limit:g} %", tiers=sorted(tight))
 
 
+async def some_tier_is_tight(call: Call) -> bool:
+    """Tell whether it matters at all on which tiers something lies; no request when warm."""
+    limit = call.services.settings.storage_tight_percent
+    return any(percent >= limit for percent in (await tier_fill(call.views)).values())
+
+
 async def tiers_to_check(call: Call, tier: int | None) -> Collection[int]:
     """Return the tiers that must have room for a new drive. Raises InvalidArgument for a tier that there is not.
 

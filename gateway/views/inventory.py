@@ -90,6 +90,8 @@ async def _keyed(views: Reads, kind: Kind[T], key: int) -> Sequence[T]:
     if known is not None:
         return (known,)
     try:
+        if views.crowded(kind.listing, key) and key in (listed := await views.rows(kind.listing)).by_key:
+            return (listed.by_key[key],)
         row: T = (await views.one(single, max_age=ANY_AGE)).value
     except VergeOSNotFound:
         return ()
@@ -117,6 +119,8 @@ async def _named(views: Reads, kind: Kind[T], name: str) -> Sequence[T]:
     if known is not None and name in known.by_name:
         return known.by_name[name]
     try:
+        if views.crowded(kind.listing, name) and name in (listed := await views.rows(kind.listing)).by_name:
+            return listed.by_name[name]
         return await views.named(kind.listing, kind.find, name)
     except UpstreamError as error:
         older = await views.known(kind.listing, max_age=ANY_AGE)

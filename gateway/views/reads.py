@@ -52,6 +52,10 @@ class Reads(ABC):
     async def named(self, view: View[T], find: Find[T], name: str) -> Sequence[T]:
         """Return the objects of exactly this name that VergeOS finds, or found within the last seconds."""
 
+    @abstractmethod
+    def crowded(self, view: View[T], wanted: Hashable) -> bool:
+        """Note that one row of a list is wanted that is not known; tell whether the whole list is the cheaper read."""
+
     async def vms(self, *, max_age: float | None = None) -> Rows[VmRow]:
         """Return every VM, by name; at most 30 s old. A hit asks neither VergeOS nor Redis."""
         return await self.rows(VMS, max_age=max_age)
@@ -125,6 +129,10 @@ class CallReads(Reads):
         self.repeatable = False
         keep = self._keep(view)
         return [row for row in await self._reads.named(view, find, name) if keep is None or keep(row)]
+
+    def crowded(self, view: View[T], wanted: Hashable) -> bool:
+        """Tell as the process does, for all calls together."""
+        return self._reads.crowded(view, wanted)
 
     def _keep(self, view: View[T]) -> Callable[[T], bool] | None:
         return None if self._sight is None else self._sight.of(view.kind)

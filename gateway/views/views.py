@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from typing import Any
 
 from gateway.core.answer import Source
@@ -65,6 +65,10 @@ class Views(Reads):
     async def named(self, view: View[T], find: Find[T], name: str) -> Sequence[T]:
         """Return the objects of exactly this name that VergeOS finds, or found within the last seconds."""
         return await self._lookups.found(view.name, name, lambda: find(self._vergeos, name))
+
+    def crowded(self, view: View[T], wanted: Hashable) -> bool:
+        """Note that one row of a list is wanted that is not known; tell whether the whole list is the cheaper read."""
+        return self._lookups.crowded(view.name, wanted)
 
     async def patch_vm(self, look: VmLook) -> dict[str, int]:
         """Let every process see what a job's live look saw; return the changed views with their generations.

@@ -95,6 +95,14 @@ async def test_a_name_that_no_list_tells_costs_one_request_for_some_seconds(view
     assert sim.requests["GET vms"] == 1
 
 
+async def test_many_single_vms_wanted_at_once_cost_one_list_and_few_wanted_cost_no_list(views, sim):
+    names = [row["name"] for row in sim.world.db["vms"] if not row.get("is_snapshot")]
+    for name in names[:8]:
+        assert (await resolve_vm(views, name)).name == name
+        assert (await resolve_vm(views, sim.vm(name).key)).name == name
+    assert sim.requests["GET vms"] <= 3  # two single ones, then the list
+
+
 async def test_looked_up_names_are_forgotten_when_the_list_changes_and_never_grow_without_end(monkeypatch):
     monkeypatch.setattr("gateway.views.lookups.LOOKUPS_KEPT", 4)
     lookups, asked = Lookups(lambda: 0.0), []
