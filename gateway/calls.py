@@ -244,7 +244,10 @@ def _own(tool: Tool, arguments: Arguments) -> dict[str, Any]:
 async def _followed(job: Job, call: Call) -> JobView:
     """Wait for an accepted job; should Redis go away meanwhile, the job as it was accepted is the answer."""
     try:
-        view = await call.services.follow(job.id, call.wait_seconds, call.report)
+        if call.wait_seconds > 0:
+            view = await call.services.follow(job.id, call.wait_seconds, call.report)
+        else:
+            view = await call.services.show(job)
     except StoreError:
         view = job.view()
     return view.model_copy(update={"note": job.note})

@@ -49,4 +49,9 @@ class Freezing:
 async def read_freeze(redis: Any, keys: Keys) -> Freeze | None:
     """Return the freeze that holds now; `redis` may be a pipeline that watches its key."""
     raw = await redis.get(keys.frozen)
-    return None if raw is None else Freeze.model_validate_json(raw)
+    return None if raw is None else parse_freeze(raw)
+
+
+def parse_freeze(raw: bytes) -> Freeze:
+    """Return a freeze as it is kept."""
+    return Freeze.model_validate_json(raw)

@@ -1,6 +1,6 @@
 """How a job's hash is read: the record that its steps write, and beside it what callers asked since."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -83,5 +83,9 @@ async def kept(redis: RedisClient, keys: Keys, job_ids: Iterable[str]) -> set[st
 
 async def read_queue(redis: RedisClient, keys: Keys, target: str) -> list[Job]:
     """Return the open jobs of an object in their order."""
-    ids = [raw.decode() for raw in await redis.lrange(keys.target_queue(target), 0, -1)]
-    return [job for job in await read_many(redis, keys, ids) if not job.state.final]
+    return await read_open(redis, keys, [raw.decode() for raw in await redis.lrange(keys.target_queue(target), 0, -1)])
+
+
+async def read_open(redis: RedisClient, keys: Keys, job_ids: Sequence[str]) -> list[Job]:
+    """Return those of the jobs that have not ended; asks nothing where there are none."""
+    return [job for job in await read_many(redis, keys, job_ids) if not job.state.final] if job_ids else []

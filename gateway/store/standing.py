@@ -4,12 +4,14 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from gateway.core.decide import DECIDERS
 from gateway.core.job import Job, Place
-from gateway.store.connection import redis_time, store_errors
+from gateway.store.connection import store_errors
 from gateway.store.jobs import Jobs
-from gateway.store.records import read_many
+from gateway.store.records import read_open
 
 MOST_BEFORE = 20  # jobs of one object whose turn is reckoned with
+KINDS = tuple(sorted(DECIDERS))
 
 
 @dataclass(frozen=True)
@@ -36,40 +38,39 @@ async def backlog(jobs: Jobs) -> Backlog:
 
 
 async def places(jobs: Jobs, shown: Iterable[Job]) -> dict[str, Place]:
-    """Return the places of those of the jobs that are open, by id, in few round trips. Raises `StoreError`."""
+    """Return the places of those of the jobs that are open, by id; one round trip, two where some wait in line.
+
+    Raises `StoreError`.
+    """
     standing = [job for job in shown if not job.state.final]
     if not standing:
         return {}
     with store_errors():
-        now = await redis_time(jobs.redis)
-        before = await _queues(jobs, [job for job in standing if job.begun_at is None])
+        now, before, usual = await _read(jobs, standing)
         others = {other for ids in before.values() for other in ids}
-        known = {job.id: job for job in await read_many(jobs.redis, jobs.keys, others)}
-        known |= {job.id: job for job in standing}
-        usual = await _usual_seconds(jobs, {job.wish.kind for job in known.values()})
+        known = {job.id: job for job in await read_open(jobs.redis, jobs.keys, sorted(others))}
     return {job.id: _place(job, before.get(job.id, []), known, usual, now) for job in standing}
 
 
-async def _queues(jobs: Jobs, waiting: Sequence[Job]) -> dict[str, list[str]]:
-    """Return the ids of the jobs that go before each of these."""
+async def _read(jobs: Jobs, standing: Sequence[Job]) -> tuple[float, dict[str, list[str]], dict[str, float]]:
+    """Return Redis' time, the ids of the jobs that go before each waiting one, and the median seconds of each kind."""
+    waiting = [job for job in standing if job.begun_at is None]
+    kinds = KINDS if waiting else sorted({job.wish.kind for job in standing})
     pipe = jobs.redis.pipeline(transaction=False)
+    pipe.time()
     for job in waiting:
         pipe.lrange(jobs.keys.target_queue(job.target.ref), 0, MOST_BEFORE)
-    queues = [[raw.decode() for raw in queue] for queue in await pipe.execute()]
-    return {
+    for kind in kinds:
+        pipe.lrange(jobs.keys.durations(kind), 0, -1)
+    (seconds, micros), *lists = await pipe.execute()
+    queues = [[raw.decode() for raw in queue] for queue in lists[: len(waiting)]]
+    taken = zip(kinds, lists[len(waiting) :], strict=True)
+    usual = {kind: statistics.median(map(float, times)) for kind, times in taken if times}
+    ahead = {
         job.id: queue[: queue.index(job.id)] if job.id in queue else queue
         for job, queue in zip(waiting, queues, strict=True)
     }
-
-
-async def _usual_seconds(jobs: Jobs, kinds: Iterable[str]) -> dict[str, float]:
-    """Return the median time of the last jobs of each kind that completed, for the kinds that have one."""
-    names = sorted(kinds)
-    pipe = jobs.redis.pipeline(transaction=False)
-    for name in names:
-        pipe.lrange(jobs.keys.durations(name), 0, -1)
-    taken = zip(names, await pipe.execute(), strict=True)
-    return {name: statistics.median(map(float, seconds)) for name, seconds in taken if seconds}
+    return float(seconds) + float(micros) / 1e6, ahead, usual
 
 
 def _place(job: Job, ahead: Sequence[str], known: Mapping[str, Job], usual: Mapping[str, float], now: float) -> Place:

@@ -15,11 +15,11 @@ from gateway.core.job import Job, JobState, Joiner, Target
 from gateway.core.wishes import AnyWish
 from gateway.store import schedule
 from gateway.store.agent_stops import ANY_NUMBER, AgentStops
-from gateway.store.connection import redis_time, store_errors
-from gateway.store.freezing import read_freeze
+from gateway.store.connection import store_errors
+from gateway.store.freezing import parse_freeze
 from gateway.store.jobs import Jobs
 from gateway.store.keys import DAY_SECONDS, IDEMPOTENCY_SECONDS
-from gateway.store.records import dump, dump_joiners, parse, read_queue
+from gateway.store.records import dump, dump_joiners, parse, read_open
 from gateway.store.writes import write_event
 
 AT_ONCE = 200  # more calls of one caller than are under way at the same moment, over all gateways
@@ -98,19 +98,19 @@ async def _attempt(jobs: Jobs, draft: Draft, rules: Rules) -> Submitted:
     queue = keys.target_queue(draft.target.ref)
     async with jobs.redis.pipeline() as pipe:
         await pipe.watch(idem, queue, keys.frozen)
-        freeze = await read_freeze(pipe, keys)
-        if freeze is not None:
-            raise freeze.refusal()
-        now = await redis_time(pipe)
-        known = await _known(pipe, jobs, draft, idem, now, rules.same_call_seconds)
+        found = await _found(jobs, idem, queue, draft.owner)
+        now = found.now
+        if found.frozen is not None:
+            raise parse_freeze(found.frozen).refusal()
+        known = await _known(pipe, jobs, draft, found, rules.same_call_seconds)
         if known is not None:
             return known
-        open_jobs = await read_queue(jobs.redis, keys, draft.target.ref)
+        open_jobs = await read_open(jobs.redis, keys, found.queue)
         await _check_after(jobs, draft)
         verdict = admit(draft.wish, open_jobs, again=draft.again, after=draft.after)
         if isinstance(verdict, Join):
             return await _join(pipe, jobs, draft, verdict.job, idem, now)
-        backlog = await _backlog(pipe, jobs, draft.owner, rules.most_open)
+        backlog = await _backlog(pipe, jobs, draft.owner, found.own, rules.most_open)
         counted = await rules.agent_stops.watch(pipe, keys, draft.wish, draft.agent, now)
         job = _job(draft, keys.site, now, overtakes=verdict.before.id if verdict.before else None)
         pipe.multi()
@@ -122,14 +122,34 @@ async def _attempt(jobs: Jobs, draft: Draft, rules: Rules) -> Submitted:
         return Submitted(job)
 
 
-async def _known(
-    pipe: Any, jobs: Jobs, draft: Draft, idem: str, now: float, same_call_seconds: float
-) -> Submitted | None:
+@dataclass(frozen=True)
+class _Found:
+    """What stands in Redis when a wish arrives; all of it is read at once, after the watch has begun."""
+
+    now: float
+    frozen: bytes | None
+    stands_for: bytes | None
+    queue: list[str]
+    own: int
+
+
+async def _found(jobs: Jobs, idem: str, queue: str, owner: str) -> _Found:
+    pipe = jobs.redis.pipeline(transaction=False)
+    pipe.time()
+    pipe.get(jobs.keys.frozen)
+    pipe.get(idem)
+    pipe.lrange(queue, 0, -1)
+    pipe.scard(jobs.keys.open_of(owner))
+    (seconds, micros), frozen, stands_for, ids, own = await pipe.execute()
+    return _Found(float(seconds) + float(micros) / 1e6, frozen, stands_for, [raw.decode() for raw in ids], own)
+
+
+async def _known(pipe: Any, jobs: Jobs, draft: Draft, found: _Found, same_call_seconds: float) -> Submitted | None:
     """Return the job that this very call made before, where it still stands for the call."""
-    raw = await pipe.get(idem)
-    if raw is None:
+    now = found.now
+    if found.stands_for is None:
         return None
-    stored = orjson.loads(raw)
+    stored = orjson.loads(found.stands_for)
     if draft.key is not None and stored["digest"] != draft.digest:
         raise KeyReused("this idempotency key was used for another call", job=stored["job"])
     job = parse(await pipe.hgetall(jobs.keys.job(stored["job"])))
@@ -149,13 +169,12 @@ async def _still_same(pipe: Any, jobs: Jobs, draft: Draft, job: Job, now: float,
     return job.state is JobState.COMPLETED and recent and nothing_followed
 
 
-async def _backlog(pipe: Any, jobs: Jobs, owner: str, most: int) -> int:
+async def _backlog(pipe: Any, jobs: Jobs, owner: str, count: int, most: int) -> int:
     """Return how many jobs the caller has open; raise `TooManyJobs` where one more is too many.
 
     Only near the limit is the set watched: far below it one caller's calls do not hold each other up.
     """
     own = jobs.keys.open_of(owner)
-    count = int(await pipe.scard(own))
     if not most or count + AT_ONCE < most:
         return count
     await pipe.watch(own)

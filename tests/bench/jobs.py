@@ -24,7 +24,7 @@ from gateway.simulator import Simulator, SimulatorSettings
 from gateway.store.embedded import server_binary
 from tests.bench.machine import process
 from tests.conftest import RedisServer, eventually
-from tests.journeys.conftest import System
+from tests.journeys.conftest import System, free_port
 
 CLIENTS = 32
 ROUNDS = 5
@@ -102,11 +102,11 @@ async def submit(*, short: bool) -> None:
         keys = [row["$key"] for row in own_vms(system.sim)][:vms]
         async with aiohttp.ClientSession() as http, http.get(f"{system.url}/vms?limit=1000") as answer:
             await answer.read()
-        port = system.port + 1
+        port = free_port()
         rows = []
         with process(sys.executable, "-c", BARE, str(port), system.environment["REDIS_URL"]):
             bare = f"http://127.0.0.1:{port}"
-            await eventually(lambda: answers(bare), 15)
+            await eventually(lambda: answers(bare), 30)
             for part in range(ROUNDS):
                 paths = [f"/vms/{key}/poweroff" for key in keys[part::ROUNDS]]
                 for clients in (1, CLIENTS):

@@ -184,15 +184,15 @@ async def test_the_keys_of_a_call_live_a_day_past_its_end(jobs):
 
 async def test_a_job_that_is_being_cancelled_is_not_joined_even_if_that_came_just_now(jobs, monkeypatch):
     first = (await submitted(jobs, "ann")).job
-    read_queue, cancelled = submission.read_queue, []
+    read_open, cancelled = submission.read_open, []
 
     async def read_then_cancel(*args):
-        found = await read_queue(*args)
+        found = await read_open(*args)
         if not cancelled:
             cancelled.append(await jobs.cancel(first.id, "ann", may_others=False))
         return found
 
-    monkeypatch.setattr(submission, "read_queue", read_then_cancel)
+    monkeypatch.setattr(submission, "read_open", read_then_cancel)
     second = await submitted(jobs, "bob")
     assert cancelled
     assert second.job.id != first.id
@@ -202,15 +202,15 @@ async def test_a_job_that_is_being_cancelled_is_not_joined_even_if_that_came_jus
 
 async def test_a_job_that_ends_while_it_is_joined_is_not_joined(jobs, monkeypatch):
     first = (await submitted(jobs, "ann")).job
-    read_queue, ended = submission.read_queue, []
+    read_open, ended = submission.read_open, []
 
     async def read_then_end(*args):
-        found = await read_queue(*args)
+        found = await read_open(*args)
         if not ended:
             ended.append(await end(jobs, first.id))
         return found
 
-    monkeypatch.setattr(submission, "read_queue", read_then_end)
+    monkeypatch.setattr(submission, "read_open", read_then_end)
     assert (await submitted(jobs, "bob")).job.id != first.id
 
 
