@@ -219,7 +219,13 @@ async def open_services(
 
         client = await stack.enter_async_context(client_of(settings))
         jobs = Jobs(redis, keys, days=settings.job_days)
-        views = Views(client, ViewStore(redis, keys), metrics, stale_seconds=settings.stale_seconds)
+        views = Views(
+            client,
+            ViewStore(redis, keys),
+            metrics,
+            stale_seconds=settings.stale_seconds,
+            pace=client.governor,
+        )
         stack.push_async_callback(views.close)
         feed = Feed(following, jobs, views.forget, dropped=metrics.followers_dropped.inc)
         secret, guards = settings.gateway_secret_key, settings.guards

@@ -47,7 +47,12 @@ class Settings(BaseSettings):
         description="Name of the VergeOS system in Redis keys; empty = from its address.",
     )
     vergeos_requests_per_second: int = Field(10, ge=0, description="Hard limit over all processes; 0 = none.")
-    vergeos_max_concurrent: int = Field(5, ge=0, description="Hard limit of requests at once per process; 0 = none.")
+    vergeos_max_concurrent: int = Field(
+        5, ge=0, description="Hard limit of requests at once over all processes; 0 = none."
+    )
+    vergeos_requests_per_hour: int = Field(
+        1000, ge=0, description="Soft limit over all processes: reads grow older and jobs are watched less; 0 = none."
+    )
     vergeos_timeout: float = Field(10.0, gt=0, description="Seconds a read of VergeOS may take.")
     vergeos_max_answer_mb: int = Field(32, gt=0, description="Largest answer of VergeOS that is read, in MB.")
     stale_seconds: float = Field(

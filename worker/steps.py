@@ -10,6 +10,7 @@ from gateway.core.acting import settled_at
 from gateway.core.decide import before_begun, held_too_long, next_step, with_answers
 from gateway.core.errors import (
     BudgetSpent,
+    CircuitOpen,
     NewerRecord,
     StoreError,
     UpstreamError,
@@ -324,7 +325,7 @@ class StepRun:
             await self._end(job, late, now)
             return None
         trouble = Problem(code=error.code, detail=error.detail, next_step=error.next_step)
-        if isinstance(error, StillBlind) and job.trouble is not None:
+        if isinstance(error, StillBlind | CircuitOpen) and job.trouble is not None:
             trouble = job.trouble
         told = job.trouble is not None and job.trouble.code == trouble.code
         held = updated(job, trouble=trouble, failures=job.failures + 1, phase=Phase.HELD, detail=trouble.detail)

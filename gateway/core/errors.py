@@ -8,7 +8,8 @@
     │                          Protected · OutsideWindow
     ├── StoreError             Redis does not answer, or is full · NewerRecord · AuditUnavailable
     └── UpstreamError          VergeOS did not do it
-        ├── VergeOSUnreachable · VergeOSDropped · VergeOSTimeout · VergeOSCertificate
+        ├── VergeOSUnreachable   CircuitOpen
+        ├── VergeOSDropped · VergeOSTimeout · VergeOSCertificate
         ├── VergeOSBusy          BudgetSpent
         ├── VergeOSUnauthorized · VergeOSForbidden · VergeOSNotFound
         └── VergeOSInvalid · VergeOSConflict · VergeOSBadAnswer · WrongSite
@@ -225,6 +226,13 @@ class VergeOSUnreachable(UpstreamError):
 
     code, status, retryable = "vergeos_unreachable", 503, True
     next_step = "Check that VergeOS runs and that VERGEOS_HOST is right; the call may be repeated."
+
+
+class CircuitOpen(VergeOSUnreachable):
+    """VergeOS failed again and again: until `retry_after` nobody asks it, then one request tries; this was not sent."""
+
+    code = "vergeos_circuit_open"
+    next_step = "Repeat the call when retry_after is over; `vergeos-gateway doctor` tells what fails."
 
 
 class VergeOSDropped(UpstreamError):

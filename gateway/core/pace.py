@@ -2,24 +2,27 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
 from gateway.core.spender import READS, Spender
 
 HOUR_SECONDS = 3_600
+PART_SECONDS = 300  # the hour is counted in parts of this
+LIVE_PARTS = 2  # the part that runs and the one before: what a caller spent in them is held against his share
 MOST_SECONDS = 300.0  # rows are not served longer than this because of the budget
 LEAST_SHARE = 0.1  # of the hour reads may always spend: with nothing left they grow old, they do not end
 WATCH_FREELY = 0.5  # of the hour left: watching is as quick as its times say
 SLOWEST_WATCH = 8.0  # times as slow
-LIVE_WINDOWS = 6  # a caller's share of the hour is given out in so many parts, so that it comes back in minutes
+LIVE_SHARE = LIVE_PARTS * PART_SECONDS / HOUR_SECONDS
 
 
 @dataclass(frozen=True)
 class Hour:
     """What was spent of an hour's requests to VergeOS, up to now; `limit` 0 = none.
 
-    `lately` is what each spender spent in the last part of the hour (`HOUR_SECONDS / LIVE_WINDOWS` or a little
-    less). `hot` is how many requests it takes to refill, once, all the views that are asked for all the time.
+    `lately` is what each spender spent in the last `LIVE_PARTS` parts of the hour. `hot` is how many requests it
+    takes to refill, once, all the views that are asked for all the time.
     """
 
     limit: int = 0
@@ -27,7 +30,7 @@ class Hour:
     lately: Mapping[Spender, int] = field(default_factory=dict)
     hot: int = 0
 
-    @property
+    @cached_property
     def total(self) -> int:
         """Return all that was spent in the last hour."""
         return sum(self.spent.values())
@@ -38,6 +41,11 @@ class Hour:
         return max(self.limit - self.total, 0)
 
     @property
+    def nearly_spent(self) -> bool:
+        """Tell whether it is time to warn."""
+        return self.limit > 0 and self.left <= self.limit * LEAST_SHARE
+
+    @cached_property
     def read_share(self) -> float:
         """Return the requests an hour that reads may go on with: what is left.
 
@@ -49,7 +57,11 @@ class Hour:
         """Return how long a view whose rows live for `seconds` may be served now."""
         if not self.limit:
             return seconds
-        return max(seconds, min(self.hot * HOUR_SECONDS / self.read_share, MOST_SECONDS))
+        return max(seconds, self._least_seconds)
+
+    @cached_property
+    def _least_seconds(self) -> float:
+        return min(self.hot * HOUR_SECONDS / self.read_share, MOST_SECONDS)
 
     @property
     def watch_stretch(self) -> float:
@@ -66,7 +78,7 @@ class Hour:
         readers = {one for one in self.spent if one.kind in READS}
         engine = sum(count for one, count in self.spent.items() if one.kind not in READS)
         ours = max(self.limit - engine, self.limit * LEAST_SHARE)
-        return self.lately.get(spender, 0) >= max(ours / (len(readers | {spender}) + 1) / LIVE_WINDOWS, 1.0)
+        return self.lately.get(spender, 0) >= max(ours / (len(readers | {spender}) + 1) * LIVE_SHARE, 1.0)
 
 
 class Pace(Protocol):

@@ -29,6 +29,7 @@ RANKS: dict[Kind, int] = {
 }
 """Who goes first where requests wait, 0 before all others; within a rank all callers are equal."""
 
+RANK_COUNT = 4
 READS = frozenset({Kind.PERSON, Kind.AGENT, Kind.MACHINE})  # what may be answered with older rows instead
 ENGINE = frozenset({Kind.ACT, Kind.LOOK, Kind.WATCH})
 

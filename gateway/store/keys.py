@@ -16,6 +16,9 @@ SESSION_SECONDS = 20 * 3_600  # below VergeOS' 24 h of inactivity
 MAILBOX_SECONDS = 30 * DAY_SECONDS  # as long as an MCP session may be carried on
 OBSERVED_SECONDS = 600
 HEARTBEAT_SECONDS = 15
+GOVERNOR_SECONDS = 600
+SPENT_SECONDS = 2 * 3_600
+WARNED_SECONDS = 3_600
 
 
 LIVE = frozenset(
@@ -190,6 +193,18 @@ class Keys:
         """String: the session token that all processes share. 20 hours."""
         return self._key("session", fingerprint)
 
-    def window(self, second: int) -> str:
-        """Counter of the VergeOS requests of one second. Seconds."""
-        return self._key("spent", second)
+    def governor(self, fingerprint: str) -> str:
+        """Hash: each process' part of the limits of requests, and how VergeOS does (JSON). Minutes."""
+        return self._key("governor", fingerprint)
+
+    def spent(self, fingerprint: str, part: int) -> str:
+        """Hash: who spends -> how many requests in one part of the hour. An hour and a bit."""
+        return self._key("spent", fingerprint, part)
+
+    def hot(self, fingerprint: str) -> str:
+        """Sorted set: requests that refill views, by the time until which they are expected again. Minutes."""
+        return self._key("hot", fingerprint)
+
+    def warned(self, fingerprint: str) -> str:
+        """String: somebody was told that the hour is nearly spent. An hour."""
+        return self._key("warned", fingerprint)

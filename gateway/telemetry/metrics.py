@@ -40,6 +40,23 @@ class Metrics:
         self.upstream = Counter(
             f"{PREFIX}_vergeos_requests", "Requests sent to VergeOS.", ["endpoint", "outcome"], registry=registry
         )
+        self.budget_spent = Counter(
+            f"{PREFIX}_budget_spent_requests",
+            "Requests sent to VergeOS, by who spent them.",
+            ["kind"],
+            registry=registry,
+        )
+        self.budget_limit = Gauge(
+            f"{PREFIX}_budget_limit", "Limit of requests to VergeOS; 0 = none.", ["limit"], registry=registry
+        )
+        self.budget_left = Gauge(
+            f"{PREFIX}_budget_left", "What is left of a limit over all processes.", ["limit"], registry=registry
+        )
+        self.circuit_open = Gauge(
+            f"{PREFIX}_circuit_open",
+            "1 while nobody asks VergeOS because it failed again and again.",
+            registry=registry,
+        )
         self.upstream_seconds = Histogram(
             f"{PREFIX}_vergeos_request_duration_seconds",
             "Time of a request to VergeOS.",
@@ -166,8 +183,9 @@ class Metrics:
         """Count one entry of the audit."""
         self.audit_entries.labels(event).inc()
 
-    def sent(self, endpoint: str, outcome: str, seconds: float) -> None:
+    def sent(self, endpoint: str, outcome: str, seconds: float, kind: str) -> None:
         """Count one request to VergeOS."""
+        self.budget_spent.labels(kind).inc()
         self.upstream.labels(endpoint, outcome).inc()
         self.upstream_seconds.labels(endpoint).observe(seconds)
 

@@ -1,105 +1,169 @@
-"""The hard limits of requests to VergeOS: so many a second over all processes, so many at once in this one.
-
-VergeOS shows that it is pressed by dropping connections, not by an answer (VergeOS API notes 2.8), so the
-limits are kept on this side.
-"""
+"""One turn per request to VergeOS: who waits for it, in which order, and what is learned from how it ends."""
 
 import asyncio
-import random
-import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+import math
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
-from gateway.core.errors import BudgetSpent, StoreError
-from gateway.store.limits import RequestLimits, Taken
+from gateway.core.breaker import ANSWERED, News
+from gateway.core.errors import (
+    BudgetSpent,
+    CircuitOpen,
+    UpstreamError,
+    VergeOSBusy,
+    VergeOSCertificate,
+    VergeOSDropped,
+    VergeOSTimeout,
+    VergeOSUnreachable,
+)
+from gateway.core.leases import Wants
+from gateway.core.spender import RANK_COUNT, Spender
+from gateway.core.text import clean
+from gateway.core.turns import next_turn
+from gateway.vergeos import spending
+from gateway.vergeos.exchange import REASON_LIMIT, CutOff
+from gateway.vergeos.governor import Governor
 from gateway.vergeos.latch import Latch
+from gateway.vergeos.spending import Refill
 
-WITHOUT_REDIS_SECONDS = 2.0  # after Redis gave no answer, it is not asked for this long
-PLACE_SECONDS = 0.25  # when to ask again for a place among the concurrent requests
-SPREAD_SECONDS = 0.05  # so that those who wait for the same second do not come at the same moment
+PLACE_SECONDS = 0.25  # when to ask again where nobody can tell
+PRESSED = (VergeOSDropped, CutOff, VergeOSBusy)
+NOT_SENT = (BudgetSpent, CircuitOpen, VergeOSCertificate)
+FAILED = (*PRESSED, VergeOSTimeout, VergeOSUnreachable)
 
 
-class _OwnWindow:
-    """Counts the requests of a second in this process, while Redis cannot count for all."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._second = -1
-        self._count = 0
-
-    def take(self) -> tuple[int, float]:
-        now = self._clock()
-        if int(now) != self._second:
-            self._second, self._count = int(now), 0
-        self._count += 1
-        return self._count, 1.0 - now % 1.0
+@dataclass(eq=False)
+class _Waiter:
+    spender: Spender
+    refill: Refill | None
+    turn: asyncio.Future[None]
 
 
 class Budget:
-    """One turn per upstream attempt. 0 for a limit = none; the latch is asked in the same round trip."""
+    """The requests of one process, in the order of their ranks and callers; the latch is asked before each."""
 
-    def __init__(
-        self,
-        limits: RequestLimits,
-        latch: Latch,
-        fingerprint: str,
-        *,
-        per_second: int,
-        concurrent: int,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._limits = limits
+    def __init__(self, governor: Governor, latch: Latch) -> None:
+        self._governor = governor
         self._latch = latch
-        self._fingerprint = fingerprint
-        self._per_second = per_second
-        self._places = asyncio.Semaphore(concurrent) if concurrent else None
-        self._own = _OwnWindow(clock)
-        self._clock = clock
-        self._without_redis_until = 0.0
+        self._waiting: list[_Waiter] = []
+        self._served: Counter[Spender] = Counter()
+        self._timer: asyncio.TimerHandle | None = None
+        governor.changed, governor.waiting = self._dispatch, self._wants
 
     @asynccontextmanager
-    async def turn(self, *, wait_seconds: float) -> AsyncIterator[None]:
-        """Hold one place for one request.
+    async def turn(self, *, wait_seconds: float, fresh: bool = False) -> AsyncIterator[None]:
+        """Hold one place for one request; `fresh` asks Redis first whether the credentials are refused.
 
-        Raises VergeOSUnauthorized while the credentials are refused, and BudgetSpent, with when to come
-        again, if there is no room within `wait_seconds` (0 = at once).
+        Raises VergeOSUnauthorized while they are, CircuitOpen while nobody asks VergeOS, and BudgetSpent, with when
+        to come again, if there is no room within `wait_seconds` (0 = at once).
         """
-        async with AsyncExitStack() as stack:
-            deadline = self._clock() + wait_seconds
-            if self._places is not None:
-                await self._place(self._places, wait_seconds)
-                stack.callback(self._places.release)
-            await self._second(deadline)
-            yield
-
-    async def _place(self, places: asyncio.Semaphore, wait_seconds: float) -> None:
-        if places.locked() and wait_seconds <= 0:
-            raise BudgetSpent("all places for requests to VergeOS are taken", retry_after=PLACE_SECONDS)
+        governor, spender = self._governor, spending.spender()
+        await governor.ready(fresh=fresh)
+        self._latch.check()
+        trying = governor.health.open_since is not None
+        if trying and not await governor.may_try():
+            raise self._broken()
         try:
-            async with asyncio.timeout(wait_seconds if wait_seconds > 0 else None):
-                await places.acquire()
-        except TimeoutError:
-            raise BudgetSpent(
-                f"no place for a request to VergeOS within {wait_seconds:g} s", retry_after=PLACE_SECONDS
-            ) from None
+            await self._admitted(spender, wait_seconds)
+            try:
+                yield
+            finally:
+                governor.slice.leave(spender.rank)
+                self._dispatch()
+        except BaseException as error:
+            news = _learned(error, trying=trying)
+            if news is not None:
+                governor.heard(news)
+            raise
+        governor.heard(ANSWERED)
 
-    async def _second(self, deadline: float) -> None:
-        while True:
-            taken = await self._ask_redis()
-            await self._latch.check(taken)
-            count, left = self._own.take() if taken is None else (taken.count, taken.seconds_left)
-            if not self._per_second or count <= self._per_second:
-                return
-            pause = left + random.uniform(0, SPREAD_SECONDS)
-            if self._clock() + pause > deadline:
-                raise BudgetSpent(f"{self._per_second} requests to VergeOS were made in this second", retry_after=pause)
-            await asyncio.sleep(pause)
-
-    async def _ask_redis(self) -> Taken | None:
-        if self._clock() < self._without_redis_until:
-            return None
+    async def _admitted(self, spender: Spender, wait_seconds: float) -> None:
+        """Return once the request may be sent."""
+        governor, refill = self._governor, spending.refill()
+        if not self._waiting and self._room_in() <= 0:
+            return governor.spend(spender, refill)
+        if governor.health.pause_until - governor.now > wait_seconds:
+            raise self._spent(wait_seconds)
+        waiter = _Waiter(spender, refill, asyncio.get_running_loop().create_future())
+        self._waiting.append(waiter)
         try:
-            return await self._limits.take(self._fingerprint)
-        except StoreError:
-            self._without_redis_until = self._clock() + WITHOUT_REDIS_SECONDS
-            return None
+            await self._waited(waiter, wait_seconds)
+        except BaseException:
+            if waiter.turn.done() and not waiter.turn.cancelled() and waiter.turn.exception() is None:
+                governor.slice.leave(spender.rank)
+                self._dispatch()
+            raise
+        finally:
+            if waiter in self._waiting:
+                self._waiting.remove(waiter)
+        return None
+
+    async def _waited(self, waiter: _Waiter, wait_seconds: float) -> None:
+        self._dispatch()
+        if wait_seconds > 0:
+            self._governor.soon()
+            await asyncio.wait({waiter.turn}, timeout=wait_seconds)
+        elif not waiter.turn.done() and self._governor.could_gain:
+            await self._governor.settle()
+        if not waiter.turn.done():
+            raise self._spent(wait_seconds)
+        waiter.turn.result()
+
+    def _dispatch(self) -> None:
+        """Let those go whose turn it is, and come back when there is room for the next."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        while self._waiting and (self._governor.health.open_since is not None or self._room_in() <= 0):
+            waiter = self._waiting.pop(next_turn([one.spender for one in self._waiting], self._served))
+            if self._governor.health.open_since is not None:
+                waiter.turn.set_exception(self._broken())
+                continue
+            self._governor.spend(waiter.spender, waiter.refill)
+            self._served[waiter.spender] += 1
+            waiter.turn.set_result(None)
+        if not self._waiting:
+            self._served.clear()
+        elif math.isfinite(room_in := self._room_in()):
+            self._timer = asyncio.get_running_loop().call_later(room_in, self._dispatch)
+
+    def _room_in(self) -> float:
+        """Return in how many seconds a request may be sent, as far as it is known; not above 0 = now."""
+        governor = self._governor
+        return max(governor.health.pause_until - governor.now, governor.slice.room_in(governor.clock()))
+
+    def _wants(self) -> Wants:
+        ranks = Counter(waiter.spender.rank for waiter in self._waiting)
+        return tuple(ranks[rank] for rank in range(RANK_COUNT))
+
+    def _spent(self, wait_seconds: float) -> BudgetSpent:
+        governor, limits = self._governor, self._governor.limits
+        pause, room_in = governor.health.pause_until - governor.now, self._room_in()
+        if pause > 0:
+            why = f"VergeOS is pressed ({governor.health.why}): a pause of {pause:.1f} s"
+        elif math.isinf(room_in):
+            why = f"no place for a request to VergeOS ({limits.concurrent} at once)"
+        else:
+            why = f"no room in this second ({limits.per_second} requests to VergeOS)"
+        within = f" within {wait_seconds:g} s" if wait_seconds > 0 else ""
+        return BudgetSpent(f"{why}{within}", retry_after=room_in if 0 < room_in < math.inf else PLACE_SECONDS)
+
+    def _broken(self) -> CircuitOpen:
+        health, now = self._governor.health, self._governor.now
+        left = max(health.try_at - now, 0.1)
+        return CircuitOpen(
+            f"VergeOS failed {health.failures} times in a row, last: {health.why}; it is asked again in {left:.1f} s",
+            retry_after=left,
+        )
+
+
+def _learned(error: BaseException, *, trying: bool) -> News | None:
+    """Return what the end of a request tells of VergeOS, None where it tells nothing."""
+    if isinstance(error, NOT_SENT) or not isinstance(error, UpstreamError):
+        return News(failures=1, why="a try was given up") if trying else None
+    if not isinstance(error, FAILED):
+        return ANSWERED
+    why = clean(error.detail, REASON_LIMIT)
+    return News(failures=1, pressed=isinstance(error, PRESSED), pause=error.retry_after or 0.0, why=why)

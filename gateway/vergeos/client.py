@@ -13,6 +13,7 @@ import orjson
 
 from gateway.core.errors import (
     BudgetSpent,
+    CircuitOpen,
     UpstreamError,
     VergeOSBadAnswer,
     VergeOSBusy,
@@ -26,11 +27,12 @@ from gateway.core.trail import Sent, note
 from gateway.settings import Settings
 from gateway.store.credentials import SharedCredentials
 from gateway.store.limits import RequestLimits
-from gateway.vergeos import answers, columns, rows
+from gateway.vergeos import answers, columns, rows, spending
 from gateway.vergeos.answers import CredentialsRefused, Receipt
 from gateway.vergeos.budget import Budget
 from gateway.vergeos.exchange import CutOff, Exchange, Request, open_exchange
 from gateway.vergeos.filters import Filter
+from gateway.vergeos.governor import Governor, Limits
 from gateway.vergeos.latch import Latch
 from gateway.vergeos.login import Login, fingerprint
 from gateway.vergeos.rows import Identity
@@ -48,8 +50,9 @@ ENDPOINTS = frozenset(
     "tenant_actions tenant_nodes tenant_storage tenants vm_actions vms vnet_actions vnets volumes".split()
 )
 
-Observe = Callable[[str, str, float], None]
-"""Told once per upstream attempt: a name in ENDPOINTS or "other"; "ok", "cancelled" or the failure's code; seconds."""
+Observe = Callable[[str, str, float, str], None]
+"""Told once per upstream attempt: a name in ENDPOINTS or "other"; "ok", "cancelled" or the failure's code; seconds; a
+`Kind`: who spent."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,7 @@ class Patience:
 class _Parts:
     exchange: Exchange
     login: Login
+    governor: Governor
     budget: Budget
     latch: Latch
     observe: Observe | None
@@ -76,6 +80,11 @@ class VergeClient:
     def __init__(self, parts: _Parts, patience: Patience) -> None:
         self._parts = parts
         self._patience = patience
+
+    @property
+    def governor(self) -> Governor:
+        """Return what this process knows of the budget."""
+        return self._parts.governor
 
     def patient(self, *, seconds: float | None = None, attempts: int | None = None, wait: bool | None = None) -> Self:
         """Return the same client, over the same connections and budget, with another patience.
@@ -173,21 +182,25 @@ class VergeClient:
     async def _request(self, request: Request) -> Any:
         """Return the JSON of a success: the one path of every call.
 
-        What may be repeated is, after a break, a timeout or a busy answer, as often as the patience says.
+        What may be repeated is, after a break, a timeout or a busy answer, as often as the patience says and the
+        budget lets it; where that ends it, the failure is told.
         A DELETE that finds nothing when repeated has worked before.
         """
         attempts = 1 if request.method == "POST" else self._patience.attempts
-        attempt = 1
+        attempt, failed = 1, None
         while True:
             try:
                 return await self._authorized(request)
+            except (BudgetSpent, CircuitOpen) as error:
+                raise failed or error from None
             except VergeOSNotFound:
                 if request.method == "DELETE" and attempt > 1:
                     return None
                 raise
             except (VergeOSDropped, CutOff, VergeOSTimeout, VergeOSBusy) as error:
-                if attempt == attempts or isinstance(error, BudgetSpent):
+                if attempt == attempts:
                     raise
+                failed = error
             await asyncio.sleep(_backoff_seconds(attempt))
             attempt += 1
 
@@ -214,7 +227,7 @@ class VergeClient:
         body = orjson.dumps({"login": user, "password": password})
         request = Request("POST", "/api/sys/tokens", LOGIN, body=body)
         try:
-            session = answers.receipt(await self._tried(request, {}, seconds)).key
+            session = answers.receipt(await self._tried(request, {}, seconds, fresh=True)).key
         except (CredentialsRefused, VergeOSForbidden) as exc:
             await self._parts.latch.close()
             raise CredentialsRefused(exc.detail) from exc
@@ -222,9 +235,10 @@ class VergeClient:
             raise VergeOSBadAnswer(f"{request}: VergeOS does not tell the session's token")
         return str(session)
 
-    async def _tried(self, request: Request, headers: Mapping[str, str], seconds: float) -> Any:
-        """Exchange once, when the budget has room."""
-        async with self._parts.budget.turn(wait_seconds=self._patience.seconds if self._patience.wait else 0.0):
+    async def _tried(self, request: Request, headers: Mapping[str, str], seconds: float, *, fresh: bool = False) -> Any:
+        """Exchange once, when the budget has room; `fresh`: not before Redis said that no other was refused."""
+        wait_seconds = self._patience.seconds if self._patience.wait else 0.0
+        async with self._parts.budget.turn(wait_seconds=wait_seconds, fresh=fresh):
             return await self._exchanged(request, headers, seconds)
 
     async def _exchanged(self, request: Request, headers: Mapping[str, str], seconds: float) -> Any:
@@ -241,7 +255,7 @@ class VergeClient:
             note(Sent(began, request.method, f"{request.endpoint}/{request.row}".rstrip("/"), outcome, took))
             if self._parts.observe is not None:
                 endpoint = request.endpoint if request.endpoint in ENDPOINTS else "other"
-                self._parts.observe(endpoint, outcome, took)
+                self._parts.observe(endpoint, outcome, took, spending.spender().kind.value)
         return found
 
 
@@ -265,19 +279,14 @@ async def open_client(
         mark = await asyncio.to_thread(fingerprint, settings)
         login = Login(settings, credentials, mark)
         latch = Latch(credentials, mark)
-        budget = Budget(
-            limits,
-            latch,
-            mark,
-            per_second=settings.vergeos_requests_per_second,
-            concurrent=settings.vergeos_max_concurrent,
-        )
+        governor = Governor(limits, latch, mark, Limits.of(settings))
         patience = Patience(settings.vergeos_timeout if timeout is None else timeout, attempts, wait)
-        client = VergeClient(_Parts(exchange, login, budget, latch, observe), patience)
-        try:
-            yield client
-        finally:
-            await client.end_own_session()
+        client = VergeClient(_Parts(exchange, login, governor, Budget(governor, latch), latch, observe), patience)
+        async with governor.running():
+            try:
+                yield client
+            finally:
+                await client.end_own_session()
 
 
 def _of_row(method: str, table: str, key: int | str, query: Mapping[str, str], body: bytes | None = None) -> Request:

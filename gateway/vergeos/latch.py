@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 
 from gateway.core.errors import StoreError, VergeOSUnauthorized
 from gateway.store.credentials import SharedCredentials
-from gateway.store.limits import Taken
 
 REFUSED_STEP = (
     "Give the gateway other VergeOS credentials; if these are good again (a user unlocked, a password set back), "
@@ -21,13 +20,17 @@ class Latch:
         self._fingerprint = fingerprint
         self._refused_at: float | None = None
         self._told = True  # whether Redis knows what this process knows
+        self.changes = 0  # made here; what Redis told before one of them is out of date
 
-    async def check(self, taken: Taken | None) -> None:
-        """Raise VergeOSUnauthorized while the credentials are refused; `taken` is None while Redis is away."""
-        if taken is not None and self._told:
-            self._refused_at = taken.refused_at
-        elif taken is not None:
+    async def hear(self, refused_at: float | None, changes: int) -> None:
+        """Take what Redis told while this process had made so many `changes`, or tell Redis what it missed."""
+        if not self._told:
             await self.close()
+        elif changes == self.changes:
+            self._refused_at = refused_at
+
+    def check(self) -> None:
+        """Raise VergeOSUnauthorized while the credentials are refused."""
         if self._refused_at is not None:
             raise VergeOSUnauthorized(
                 f"VergeOS has refused the gateway's credentials since {_written(self._refused_at)}; "
@@ -37,6 +40,7 @@ class Latch:
 
     async def close(self) -> None:
         """Note the refusal for all processes, or for this one until Redis is back."""
+        self.changes += 1
         try:
             self._refused_at = await self._shared.refuse(self._fingerprint)
             self._told = True
@@ -47,6 +51,7 @@ class Latch:
     async def open(self) -> None:
         """Let the credentials be tried again, by every process. Raises StoreError."""
         await self._shared.forget_refusal(self._fingerprint)
+        self.changes += 1
         self._refused_at, self._told = None, True
 
 

@@ -3,11 +3,22 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 
 from gateway.core.spender import GATEWAY, Spender
 
+
+@dataclass
+class Refill:
+    """A view that is refilled: how long its rows will be served, in seconds, and the requests it took so far."""
+
+    view: str
+    lifetime: float
+    requests: int = 0
+
+
 _spender: ContextVar[Spender] = ContextVar("spender", default=GATEWAY)
-_view: ContextVar[str] = ContextVar("view", default="")
+_refill: ContextVar[Refill | None] = ContextVar("refill", default=None)
 
 
 @contextmanager
@@ -21,13 +32,13 @@ def bound(spender: Spender) -> Iterator[None]:
 
 
 @contextmanager
-def refilling(view: str) -> Iterator[None]:
-    """Let every request to VergeOS within the block be a refill of this view."""
-    token = _view.set(view)
+def refilling(view: str, lifetime: float) -> Iterator[None]:
+    """Let every request to VergeOS within the block be part of a refill of this view."""
+    token = _refill.set(Refill(view, lifetime))
     try:
         yield
     finally:
-        _view.reset(token)
+        _refill.reset(token)
 
 
 def spender() -> Spender:
@@ -35,6 +46,6 @@ def spender() -> Spender:
     return _spender.get()
 
 
-def view() -> str:
-    """Return which view is refilled here, empty where none is."""
-    return _view.get()
+def refill() -> Refill | None:
+    """Return which view is refilled here, None where none is."""
+    return _refill.get()

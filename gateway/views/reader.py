@@ -339,7 +339,7 @@ class Reader(Generic[T]):
 
     async def _asked(self) -> dict[bytes, T]:
         """Ask VergeOS; return the rows by what is stored of each."""
-        with spending.refilling(self._view.name):
+        with spending.refilling(self._view.name, self._around.pace.lifetime(self._view.lifetime_seconds)):
             rows = list(await self._view.query(self._around.vergeos))
         written = await _in_slices(rows, lambda row: row.model_dump_json().encode())
         return dict(zip(written, rows, strict=True))

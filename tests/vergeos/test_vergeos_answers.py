@@ -215,7 +215,7 @@ async def test_each_attempt_is_observed_once_with_table_and_outcome(client_for, 
         ("vnets", "vergeos_not_found"),
         ("other", "ok"),
     ]
-    assert all(0 <= seconds < 2 for _, _, seconds in seen)
+    assert all(0 <= seconds < 2 and kind == "gateway" for _, _, seconds, kind in seen)
 
 
 async def test_an_address_with_a_path_keeps_it(client_for, upstream):

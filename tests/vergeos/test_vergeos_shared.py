@@ -1,14 +1,19 @@
-"""What the processes share in Redis, on a real one: the count of a second, the session, the claim, the refusal."""
+"""What the processes share in Redis, on a real one: limits and health, the session, the claim, the refusal."""
 
 import asyncio
 from contextlib import AsyncExitStack
+from dataclasses import replace
 
 import pytest
 from redis.asyncio import Redis
 
+from gateway.core.leases import Lease, Units
+from gateway.core.spender import Kind, Spender
 from gateway.store.credentials import SharedCredentials
 from gateway.store.keys import LATCH_SECONDS, SESSION_SECONDS
-from gateway.store.limits import RequestLimits
+from gateway.store.limits import Report, RequestLimits, Settlement
+
+NONE = Units(0, 0, (0,))
 
 
 @pytest.fixture
@@ -18,39 +23,77 @@ async def processes(redis_url):
         yield [await stack.enter_async_context(Redis.from_url(redis_url)) for _ in range(3)]
 
 
-async def test_each_request_of_a_second_has_its_own_number(processes, keys):
-    limits = [RequestLimits(redis, keys) for redis in processes]
-    taken = await asyncio.gather(*(limit.take("mark") for limit in limits for _ in range(10)))
-    counts = sorted(one.count for one in taken)
-    turned = counts.count(1) - 1  # the second may turn in the middle of the test
-    assert turned in (0, 1)
-    if not turned:
-        assert counts == list(range(1, 31))
-    assert all(0 < one.seconds_left <= 1 for one in taken)
+def holding(places):
+    """A decision to hold as many places as the others leave, of five."""
+
+    def decide(standing):
+        others = sum(lease.places.held for name, lease in standing.leases.items())
+        units = Units(min(places, 5 - others), 0, (places,))
+        return Settlement(Lease(units, NONE, standing.now + 5), (), standing.health)
+
+    return decide
 
 
-async def test_clocks_that_differ_count_the_same_second(processes, keys):
-    limits = [RequestLimits(redis, keys, clock=lambda ahead=ahead: ahead) for ahead, redis in enumerate(processes)]
-    for limit in limits:
-        await limit.take("mark")
-    assert len(await processes[0].keys(keys.window(0).rsplit(":", 1)[0] + ":*")) <= 2
+async def settle(redis, keys, process, decide=None, mark="mark", report=None):
+    limits = RequestLimits(redis, keys)
+    return await limits.settle(mark, process, decide or holding(1), report or Report())
 
 
-async def test_a_count_does_not_stay(processes, keys):
-    await RequestLimits(processes[0], keys).take("mark")
-    for key in await processes[0].keys():
-        assert 0 < await processes[0].ttl(key) <= 5
+async def test_processes_that_settle_at_once_never_hold_more_than_there_is(processes, keys):
+    held = {}
+
+    def noting(name):
+        def decide(standing):
+            settled = holding(3)(standing)
+            held[name] = settled.lease.places.held
+            return settled
+
+        return decide
+
+    await asyncio.gather(
+        *(settle(redis, keys, name, noting(name)) for name, redis in zip("abc", processes, strict=True))
+    )
+    assert sum(held.values()) == 5
+
+
+async def test_what_was_spent_is_added_up_over_all_processes(processes, keys):
+    alice = Spender(Kind.PERSON, "alice|b")
+    for redis in processes:
+        shared = await settle(redis, keys, "a", report=Report({alice: 2, Spender(Kind.ACT): 1}, {"vms#1": 4e9}))
+    assert shared.spent == shared.lately == {alice: 6, Spender(Kind.ACT): 3}
+    assert shared.hot == 1
+    assert (await settle(processes[0], keys, "a", mark="other")).spent == {}
+
+
+async def test_the_health_is_the_same_for_all(processes, keys):
+    def failing(standing):
+        return Settlement(holding(1)(standing).lease, (), replace(standing.health, failures=3, why="reset"))
+
+    await settle(processes[0], keys, "a", failing)
+    seen = []
+    await settle(processes[1], keys, "b", lambda standing: seen.append(standing) or holding(1)(standing))
+    assert (seen[0].health.failures, seen[0].health.why, list(seen[0].leases)) == (3, "reset", ["a"])
+
+
+async def test_no_key_of_the_governor_stays(processes, keys):
+    await settle(processes[0], keys, "a", report=Report({Spender(Kind.ACT): 1}, {"vms#1": 4e9}))
+    limits = RequestLimits(processes[0], keys)
+    assert [await limits.first_to_warn("mark") for _ in range(2)] == [True, False]
+    names = await processes[0].keys()
+    assert {name.split(b":")[2] for name in names} == {b"governor", b"spent", b"hot", b"warned"}
+    for name in names:
+        assert 0 < await processes[0].ttl(name) <= 7_200
 
 
 async def test_a_refusal_is_seen_by_all_with_the_time_of_the_first(processes, keys):
     shared = [SharedCredentials(redis, keys) for redis in processes]
     first = await shared[0].refuse("mark")
     assert await shared[1].refuse("mark") == first
-    assert (await RequestLimits(processes[2], keys).take("mark")).refused_at == first
-    assert (await RequestLimits(processes[2], keys).take("other")).refused_at is None
+    assert (await settle(processes[2], keys, "c")).refused_at == first
+    assert (await settle(processes[2], keys, "c", mark="other")).refused_at is None
     assert LATCH_SECONDS - 5 <= await processes[0].ttl(keys.latch("mark")) <= LATCH_SECONDS
     await shared[2].forget_refusal("mark")
-    assert (await RequestLimits(processes[1], keys).take("mark")).refused_at is None
+    assert (await settle(processes[1], keys, "b")).refused_at is None
 
 
 async def test_one_process_at_a_time_may_log_in(processes, keys):

@@ -202,7 +202,7 @@ async def test_a_vergeos_too_slow_for_a_look_holds_the_job_with_the_reason(sim, 
 
 async def test_a_spent_budget_is_waited_for_and_counts_as_no_failure(crew, monkeypatch):
     vm = crew.sim.vm("web-1")
-    monkeypatch.setattr(crew.first.vergeos._parts.budget, "_per_second", 1)
+    monkeypatch.setattr(crew.first.vergeos.governor.slice, "per_second", 1)
     first = await crew.submit(vm, WAITS)
     second = await crew.submit(crew.sim.vm("test-vm"), PowerOn(), "power_on_vm")
     dues = [await advance(crew.first, job.id) for job in (first, second, first, second)]

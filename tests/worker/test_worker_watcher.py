@@ -133,7 +133,7 @@ async def test_a_watcher_that_sees_nothing_stops_the_patient_clock_until_it_sees
 
 async def test_a_spent_budget_is_no_blindness(crew, monkeypatch):
     await wait_with_a_far_step(crew, crew.sim.vm("web-1").ignore_acpi())
-    monkeypatch.setattr(crew.first.vergeos._parts.budget, "_per_second", 1)
+    monkeypatch.setattr(crew.first.vergeos.governor.slice, "per_second", 1)
     watcher = Watcher(crew.first)
     for _ in range(3):
         await watcher.tick()
