@@ -155,10 +155,6 @@ async def test_a_held_job_is_seen_again_as_soon_as_the_watcher_sees(sim, redis_u
         assert seen.trouble is None
 
 
-async def sees(crew):
-    return await crew.first.watching.blind_since() is None
-
-
 async def test_grace_stands_still_while_vergeos_cannot_be_seen(sim, redis_url):
     async with crew_on(sim, redis_url, fallback=2.0) as crew:
         vm = sim.vm("web-1").ignore_acpi()
