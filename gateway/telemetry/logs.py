@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -67,11 +67,21 @@ def _merge_fields(_logger: Any, _method: str, event: MutableMapping[str, Any]) -
 @contextmanager
 def bound(**fields: Any) -> Iterator[None]:
     """Add these fields to every log line of the block."""
-    token = _FIELDS.set({**_FIELDS.get(), **fields})
+    token = bind(fields)
     try:
         yield
     finally:
-        _FIELDS.reset(token)
+        unbind(token)
+
+
+def bind(fields: Mapping[str, Any]) -> Token[Mapping[str, Any]]:
+    """Add these fields to every log line until they are taken back by `unbind`."""
+    return _FIELDS.set({**_FIELDS.get(), **fields})
+
+
+def unbind(token: Token[Mapping[str, Any]]) -> None:
+    """Take back what `bind` added."""
+    _FIELDS.reset(token)
 
 
 def line(level: int, event: str, **fields: Any) -> None:

@@ -1,17 +1,19 @@
 """One call or step, observed: its span, its figures and its log line, in one place."""
 
 import asyncio
+import itertools
 import logging
 import secrets
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 
 from gateway.core.access import Caller
 from gateway.core.errors import GatewayError
 from gateway.telemetry import logs, traces
 from gateway.telemetry.metrics import Metrics
 
+PROCESS = secrets.token_hex(4)  # with a number it is a call's id: unlike any other's, and cheap
+CALLS = itertools.count(1)
 SERVER_FAULTS = 500  # from this HTTP status on it is not the caller who was wrong
 
 
@@ -37,30 +39,42 @@ class Outcome:
         self.level = logging.WARNING if error.status >= SERVER_FAULTS else logging.INFO
 
 
-@contextmanager
-def observed_call(
-    metrics: Metrics, *, site: str, tool: str, face: str, caller: Caller, traceparent: str, tells: bool = True
-) -> Iterator[Outcome]:
+class observed_call:  # noqa: N801  used as a context manager function; a generator would cost the half of it again
     """Observe one call of a tool; everything logged in the block carries its id. `traceparent` is its caller's.
 
     Without `tells` one that went well has no line of its own.
     """
-    outcome, began = Outcome(), time.perf_counter()
-    with (
-        traces.span(f"call {tool}", parent=traceparent, kind="server", tool=tool, face=face, caller=caller.name),
-        logs.bound(site=site, call=secrets.token_hex(6), caller=caller.name, tool=tool, face=face),
-    ):
-        try:
-            yield outcome
-        except GatewayError as exc:
-            outcome.failed(exc)
-            raise
-        except asyncio.CancelledError:
+
+    def __init__(
+        self, metrics: Metrics, *, site: str, tool: str, face: str, caller: Caller, traceparent: str, tells: bool = True
+    ) -> None:
+        self._metrics, self._tells = metrics, tells
+        self._tool, self._face, self._caller = tool, face, caller
+        self._span = traces.span(
+            f"call {tool}", parent=traceparent, kind="server", tool=tool, face=face, caller=caller.name
+        )
+        call = f"{PROCESS}-{next(CALLS):x}"
+        self._fields = {"site": site, "call": call, "caller": caller.name, "tool": tool, "face": face}
+        self._outcome = Outcome()
+
+    def __enter__(self) -> Outcome:
+        self._began = time.perf_counter()
+        self._span.__enter__()
+        self._token = logs.bind(self._fields)
+        return self._outcome
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        outcome = self._outcome
+        if isinstance(error, GatewayError):
+            outcome.failed(error)
+        elif isinstance(error, asyncio.CancelledError):
             outcome.left()
-            raise
-        finally:
-            seconds = time.perf_counter() - began
-            metrics.called(tool, face, caller, outcome.label, seconds)
-            if tells or outcome.label != "ok":
-                told = {} if outcome.job is None else {"job": outcome.job}
-                logs.line(outcome.level, "call", outcome=outcome.label, seconds=round(seconds, 6), **told)
+        seconds = time.perf_counter() - self._began
+        self._metrics.called(self._tool, self._face, self._caller, outcome.label, seconds)
+        if self._tells or outcome.label != "ok":
+            told = {} if outcome.job is None else {"job": outcome.job}
+            logs.line(outcome.level, "call", outcome=outcome.label, seconds=round(seconds, 6), **told)
+        logs.unbind(self._token)
+        self._span.__exit__(kind, error, trace)
