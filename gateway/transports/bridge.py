@@ -166,6 +166,8 @@ class Bridge:
             words = "the gateway ended the answer before it was complete" if not answered else None
         except NOT_SENT as exc:
             words = _unreachable(exc, self._remote)
+        except aiohttp.ClientHttpProxyError as exc:
+            words = f"the proxy that HTTPS_PROXY names answered {exc.status}; nothing was sent"
         except _SessionGone:
             words = "the session is over and could not be begun anew; restart the client's server"
         except BROKEN as exc:

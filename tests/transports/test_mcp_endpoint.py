@@ -12,6 +12,7 @@ from mcp_fixtures import HEADERS, asked, begin, called, events, modern, open_str
 
 from gateway.store.mailboxes import MOST_POSTS
 from gateway.transports import mcp_exchange
+from gateway.transports.mcp_outbox import MAX_UNREAD
 
 SCHEMA = {
     "type": "object",
@@ -98,6 +99,20 @@ async def test_what_nobody_reads_is_kept_up_to_a_bound_the_newest(served, http):
     async with open_stream(http, served, session) as stream:
         told = [message async for message in limited(events(stream), 1)]
     assert told[0]["params"]["uri"] == "test://4"  # the mark that the stream is open took the place of one more
+
+
+async def test_a_stream_that_falls_too_far_behind_ends_and_may_be_opened_again(served, http):
+    session = await begin(http, served)
+    async with open_stream(http, served, session) as stream:
+        call = called("told") | {"params": {"name": "told", "arguments": {"count": MAX_UNREAD + 1}}}
+        async with http.post(served.mcp, json=call, headers=session) as reply:
+            assert (await reply.json())["result"]["content"][0]["text"] == "done"
+        await soon(stream.content.read())
+    async with open_stream(http, served, session) as stream:
+        call = called("told", id=2) | {"params": {"name": "told", "arguments": {"count": 1}}}
+        async with http.post(served.mcp, json=call, headers=session):
+            pass
+        assert (await soon(anext(events(stream))))["params"]["uri"].startswith("test://")
 
 
 async def test_a_stateless_call_has_no_stream_for_what_is_said_unasked(served, http):
