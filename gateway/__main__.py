@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from gateway import __version__, client_config, jobs_command
+from gateway import __version__, access_arguments, client_config, jobs_command
 from gateway.core.errors import GatewayError
 
 Run = Callable[[argparse.Namespace], int | None]
@@ -62,6 +62,8 @@ def _parser() -> argparse.ArgumentParser:
     audit.add_argument("files", nargs="*", type=Path, help="archives to verify, the oldest first; none = the window")
     audit.add_argument("--limit", type=int, default=50, help="how many of the newest entries `show` prints")
     jobs_command.add_arguments(add("jobs", "list, show, watch, cancel and answer jobs", jobs_command.run))
+    access_arguments.add_keys(add("keys", "make, list and revoke the API keys of callers"))
+    access_arguments.add_policy(add("policy", "check a policy file, or explain what somebody may do"))
     client_config.add_arguments(
         add("client-config", "print, or write, the configuration of an MCP client", client_config.run)
     )

@@ -2,17 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 
 from aiohttp import web
 
-from gateway.core.errors import GatewayError, InvalidArgument
+from gateway.core.errors import GatewayError, InvalidArgument, StoreError
 from gateway.core.tool import Catalog
 from gateway.services import Services
-from gateway.settings import Settings
 from gateway.telemetry.loop import watched_loop
 from gateway.tools import CATALOG as ALL_TOOLS
-from gateway.transports import docs_page, probes, problems, rest
+from gateway.transports import auth, docs_page, probes, problems, rest
 from gateway.transports.context import CATALOG, SERVICES
 from gateway.transports.mcp import build_server
 from gateway.transports.mcp_http import McpEndpoint
@@ -35,6 +34,7 @@ def create_app(services: Services, catalog: Catalog = ALL_TOOLS) -> web.Applicat
     app[SERVICES] = services
     app[CATALOG] = catalog
     problems.install(app)
+    auth.Door(services).install(app)
     probes.mount(app)
     if not services.settings.metrics_port:
         probes.mount_metrics(app)
@@ -62,19 +62,24 @@ def _metrics_app(services: Services) -> web.Application:
     return app
 
 
-def require_safe(settings: Settings) -> None:
+async def require_safe(services: Services) -> None:
     """Raise `CannotStart` where anybody on the network could use the gateway and nobody said so."""
-    if settings.listens_beyond_loopback and not settings.allow_anonymous:
-        raise CannotStart(
-            f"HOST={settings.host} can be reached from other machines and no authentication is configured",
-            next_step="Set HOST=127.0.0.1, or ALLOW_ANONYMOUS=true if everybody who reaches it may do everything.",
-        )
+    settings = services.settings
+    if settings.allow_anonymous or not settings.listens_beyond_loopback or await auth.is_configured(services):
+        return
+    raise CannotStart(
+        f"HOST={settings.host} can be reached from other machines and no authentication is configured",
+        next_step="Make a key with `vergeos-gateway keys create`, set POLICY_FILE or HOST=127.0.0.1, "
+        "or ALLOW_ANONYMOUS=true if everybody who reaches it may do everything.",
+    )
 
 
 async def serve(services: Services, stop: asyncio.Event, ready: Callable[[str], None] | None = None) -> None:
     """Serve until `stop` is set; `ready` hears the gateway's URL once it answers. Raises `CannotStart`."""
     settings = services.settings
-    require_safe(settings)
+    await require_safe(services)
+    with suppress(StoreError):  # then the first call waits for it
+        await services.directory.refresh()
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(watched_loop(services.metrics.loop_delay.observe))
         if settings.metrics_port:

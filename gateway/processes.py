@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydantic import SecretStr, ValidationError
 
-from gateway import __version__, app, audit_command, doctor
+from gateway import __version__, access_commands, app, audit_command, doctor
 from gateway.core.errors import GatewayError
 from gateway.core.guard import unix_time
 from gateway.services import Services, open_services
@@ -78,6 +78,7 @@ async def demo(settings: Settings, _options: argparse.Namespace) -> None:
                 "vergeos_user": "",
                 "vergeos_pass": None,
                 "redis_url": None,
+                "policy_file": None,
                 "state_dir": Path(folder),
             }
             await _all_in_one(settings.model_copy(update=safe), stop, DEMO_TEXT, keep=False)
@@ -91,7 +92,6 @@ async def up(settings: Settings, _options: argparse.Namespace) -> None:
 
 async def _all_in_one(settings: Settings, stop: asyncio.Event, text: str, *, keep: bool) -> None:
     """Run Redis, worker and gateway in this process until `stop`."""
-    app.require_safe(settings)
     async with _with_worker(settings, stop, keep=keep) as (services, backend):
 
         def ready(url: str) -> None:
@@ -105,6 +105,7 @@ async def serve(settings: Settings, _options: argparse.Namespace) -> None:
     """Run a gateway."""
     settings = _archiving(settings)
     async with _stopping() as stop, open_backend(settings) as backend, open_services(settings, backend) as services:
+        _read_policy_on_hangup(services)
         await app.serve(services, stop, lambda url: print(f"serving on {url}", flush=True))
 
 
@@ -116,6 +117,7 @@ async def worker(settings: Settings, _options: argparse.Namespace) -> None:
         backend = await stack.enter_async_context(open_backend(settings))
         services = await stack.enter_async_context(open_services(settings, backend, worker=True))
         redis = await stack.enter_async_context(backend.open(WORKING))
+        _read_policy_on_hangup(services)
         await stack.enter_async_context(watched_loop(services.metrics.loop_delay.observe))
         if settings.worker_metrics_port:
             await stack.enter_async_context(app.metrics_served(services, settings.worker_metrics_port))
@@ -224,6 +226,13 @@ async def _stopping() -> AsyncIterator[asyncio.Event]:
     yield stop
 
 
+def _read_policy_on_hangup(services: Services) -> None:
+    """Take SIGHUP for the order to read the policy file again; without such a file it ends the process, as ever."""
+    if services.settings.policy_file is not None:
+        with contextlib.suppress(NotImplementedError):
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, services.directory.reload)
+
+
 def _named(exc: ValidationError) -> str:
     """Return which settings are wrong and why, without their values."""
     errors = exc.errors(include_url=False, include_input=False, include_context=False)
@@ -241,4 +250,6 @@ COMMANDS = {
     "audit": audit,
     "freeze": freeze,
     "unfreeze": unfreeze,
+    "keys": access_commands.keys,
+    "policy": access_commands.policy,
 }

@@ -13,8 +13,10 @@ from gateway.core.guard import Freeze
 from gateway.core.job import REASON_LIMIT, Job, JobView
 from gateway.core.outage import outage_words
 from gateway.core.text import clean
+from gateway.rights.directory import Directory
 from gateway.settings import Settings
 from gateway.store.agent_stops import AgentStops
+from gateway.store.api_keys import ApiKeys
 from gateway.store.audit import AuditTrail, open_trail
 from gateway.store.backend import Backend
 from gateway.store.connection import FOLLOWING, SERVING, WORKING, Deadlines
@@ -61,6 +63,7 @@ class Services:
     protection: Protection
     audit: AuditTrail
     views: Views
+    directory: Directory
     metrics: Metrics
     closing: asyncio.Event
 
@@ -251,6 +254,7 @@ async def open_services(
             protection=Protection(lambda: guards, views, OwnVms(redis, keys)),
             audit=audit,
             views=views,
+            directory=Directory(ApiKeys(redis, keys), settings.policy_file),
             metrics=metrics,
             closing=asyncio.Event(),
         )

@@ -1,6 +1,7 @@
 """Everything that can be set: the environment, read once into one frozen `Settings`."""
 
 import hashlib
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
@@ -101,7 +102,15 @@ class Settings(BaseSettings):
         5, ge=0, description="VMs that one agent may stop in 10 minutes without a person; 0 = any number."
     )
     agent_stops_per_day: int = Field(20, ge=0, description="The same in a day; 0 = any number.")
-    allow_anonymous: bool = Field(False, description="Serve beyond loopback without authentication.")
+    allow_anonymous: bool = Field(False, description="Let in everybody, for everything, without authentication.")
+    policy_file: Path | None = Field(
+        None, description="YAML file of roles and who has them; read again when it changes, or on SIGHUP."
+    )
+    public_url: str = Field("", description="The gateway's own address, as its callers know it; empty = from Host.")
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Networks of proxies whose X-Forwarded-For is believed, e.g. 10.0.0.0/8."
+    )
+    metrics_open: bool = Field(False, description="Serve /metrics to everybody where callers must prove who they are.")
     vergeos_mcp_url: str = Field("", description="Gateway that `bridge` relays to, e.g. https://vergeos.example.com.")
     vergeos_mcp_token: SecretStr | None = Field(None, description="Token that `bridge` sends to that gateway.")
     vergeos_mcp_ca_bundle: Path | None = Field(
@@ -129,7 +138,9 @@ class Settings(BaseSettings):
     engine: EngineTimes = Field(EngineTimes(), description="Times of the job engine, e.g. ENGINE__LEASE=5.")
     engine_speed: float = Field(1.0, gt=0, description="Divides every engine time; tests run with 10.")
 
-    @field_validator("allowed_hosts", "service_writers", "protected", "never_force", "own_vms", mode="before")
+    @field_validator(
+        "allowed_hosts", "service_writers", "protected", "never_force", "own_vms", "trusted_proxies", mode="before"
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -149,6 +160,13 @@ class Settings(BaseSettings):
             windows=_windows(self.maintenance_windows),
             own=own_names(self.own_vms),
         )
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for network in value:
+            ip_network(network)
+        return value
 
     @property
     def times(self) -> EngineTimes:

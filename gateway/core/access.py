@@ -3,17 +3,13 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from pydantic import BaseModel, ConfigDict
+
 from gateway.core.errors import Forbidden
+from gateway.core.permission import Permission
+from gateway.core.policy import ANY, Facts, Right, Verdict
 
-
-class Permission(StrEnum):
-    """The five permissions, from harmless to grave."""
-
-    READ = "read"
-    OPERATE = "operate"  # power on, graceful off and reset, create a VM snapshot
-    FORCE = "force"  # force off, hard reset, any forced fallback
-    CHANGE = "change"  # resize, drives, network apply
-    ADMIN = "admin"  # restore, delete, tenants, core networks, keys
+__all__ = ["LOCAL", "Caller", "CallerKind", "Permission", "Standing"]
 
 
 class CallerKind(StrEnum):
@@ -24,17 +20,35 @@ class CallerKind(StrEnum):
     MACHINE = "machine"  # a script or a dashboard
 
 
+class Standing(BaseModel):
+    """By what a caller has his right, so that the right of then can be looked up later, when a job acts for him.
+
+    `key` is the id of an API key; `groups`, `scopes` and `client` are those of a token of an identity provider.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    person: str = ""
+    key: str | None = None
+    groups: tuple[str, ...] = ()
+    scopes: tuple[str, ...] | None = None
+    client: str = ""
+
+
 @dataclass(frozen=True)
 class Caller:
     """A person, an agent or a machine behind a call; `name` is what others are told.
 
-    `owner` is the person an agent acts for; empty for everybody else.
+    `owner` is the person an agent acts for; empty for everybody else. Without a `right` the permissions hold
+    for every object. `standing` is None for whoever is not known by a key or token.
     """
 
     name: str
     permissions: frozenset[Permission] = field(default_factory=frozenset)
     kind: CallerKind = CallerKind.PERSON
     owner: str = ""
+    right: Right | None = None
+    standing: Standing | None = None
 
     @property
     def person(self) -> str:
@@ -47,13 +61,20 @@ class Caller:
         return f"{self.owner}/{self.name}" if self.kind is CallerKind.AGENT else None
 
     def may(self, permission: Permission) -> bool:
-        """Tell whether the caller holds `permission`."""
+        """Tell whether the caller holds `permission` on some object at least."""
         return permission in self.permissions
 
     def require(self, permission: Permission, what: str) -> None:
         """Raise `Forbidden` unless the caller holds `permission`; `what` names the refused thing."""
         if permission not in self.permissions:
-            raise Forbidden(f"{what} needs the permission '{permission}', which {self.name} does not have")
+            told = f"{what} needs the permission '{permission}', which {self.name} does not have"
+            raise Forbidden(told, permission=permission.value)
+
+    def decide(self, permission: Permission, facts: Facts = ANY) -> Verdict:
+        """Decide whether the caller holds `permission` on the object of these facts."""
+        if self.right is not None:
+            return self.right.decide(permission, facts)
+        return Verdict(permission in self.permissions, "without a policy permissions hold for everything")
 
 
 LOCAL = Caller("local", frozenset(Permission))

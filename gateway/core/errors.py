@@ -3,7 +3,7 @@
     GatewayError
     ├── CallError              the call itself cannot be done; the caller can mend it
     │   ├── InvalidArgument · UnknownTool · UnknownObject · AmbiguousName · UnknownJob · TooManyJobs
-    │   ├── Unauthorized · Forbidden · NotEnrolled · Frozen · AgentLimit
+    │   ├── Unauthorized · MalformedCredentials · Forbidden · NeedsPerson · NotEnrolled · Frozen · AgentLimit
     │   └── Conflict           TargetBusy · KeyReused · JobEnded · TargetChanged · CoreNetwork
     │                          Protected · OutsideWindow
     ├── StoreError             Redis does not answer, or is full · NewerRecord · AuditUnavailable
@@ -121,6 +121,20 @@ class AgentLimit(CallError):
 
     code, status, retryable = "agent_limit", 429, True
     next_step = "Ask a person: one may stop it with a key of his own."
+
+
+class NeedsPerson(Forbidden):
+    """Only a person may answer this; an agent's own key never does."""
+
+    code = "needs_person"
+    next_step = "Ask the person you act for to answer it with a key or login of his own."
+
+
+class MalformedCredentials(CallError):
+    """The credentials do not stand where they belong: once, in the Authorization header."""
+
+    code, status = "malformed_credentials", 400
+    next_step = "Send one header `Authorization: Bearer <token>` and no token anywhere else."
 
 
 class Conflict(CallError):

@@ -23,6 +23,10 @@ WARNED_SECONDS = 3_600
 
 LIVE = frozenset(
     {
+        "access",
+        "api-keys",
+        "api-keys-used",
+        "blocked",
         *("job", "job-events", "job-calls", "jobs", "active", "unbegun", "open-of", "waits", "asked", "queue"),
         *("events", "sight", "seal", "identity", "frozen", "audit", "enrolled"),
     }
@@ -178,6 +182,27 @@ class Keys:
     def seal(self) -> str:
         """String: the key that seals what callers carry, where no setting gives one. Live."""
         return self._key("seal")
+
+    # callers
+    @property
+    def api_keys(self) -> str:
+        """Hash: id of an API key -> what is known of it (JSON), its secret as a digest only. Until it is revoked."""
+        return self._key("api-keys")
+
+    @property
+    def api_keys_used(self) -> str:
+        """Hash: id of an API key -> when it was last used, to the minute. As long as the key."""
+        return self._key("api-keys-used")
+
+    @property
+    def blocked(self) -> str:
+        """Hash: name of a person who is let in no more, whatever he brings -> since when. Live."""
+        return self._key("blocked")
+
+    @property
+    def access(self) -> str:
+        """Counter: raised with every change of keys and of who is blocked; above 0 callers must prove themselves."""
+        return self._key("access")
 
     # VergeOS
     @property

@@ -1,7 +1,20 @@
 """The declarations of all tools, one module per resource; from them every face derives."""
 
 from gateway.core.tool import Catalog
-from gateway.tools import cluster, drives, guards, jobs, me, monitoring, networks, overview, snapshots, tenants, vms
+from gateway.tools import (
+    cluster,
+    drives,
+    guards,
+    jobs,
+    keys,
+    me,
+    monitoring,
+    networks,
+    overview,
+    snapshots,
+    tenants,
+    vms,
+)
 from gateway.tools.prompts import PROMPTS
 from gateway.tools.resources import RESOURCES
 
@@ -42,6 +55,7 @@ CATALOG = Catalog(
         *jobs.TOOLS,
         *guards.TOOLS,
         *me.TOOLS,
+        *keys.TOOLS,
     ),
     core=CORE,
     resources=RESOURCES,

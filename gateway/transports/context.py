@@ -9,8 +9,11 @@ from gateway.services import Services
 SERVICES = web.AppKey("services", Services)
 CATALOG = web.AppKey("catalog", Catalog)
 TRACEPARENT = "traceparent"  # W3C's header, and MCP's member of `_meta`
+CALLER = web.RequestKey("caller", Caller)
+"""Who calls, as `auth` has found out."""
 
 
-def caller_of(request: web.Request) -> Caller:  # noqa: ARG001  users and keys come with authentication
-    """Return who calls; without authentication configured everybody who can reach the port is `local`."""
-    return LOCAL
+def caller_of(request: web.Request) -> Caller:
+    """Return who calls; in an application without `auth` everybody who can reach the port is `local`."""
+    known: Caller = request.get(CALLER, LOCAL)
+    return known

@@ -18,8 +18,10 @@ from gateway.core.errors import GatewayError, UnknownObject
 from gateway.core.job import JobState, JobView, Ordered, Problem, Question, Target
 from gateway.core.tool import Catalog, Effect, tool
 from gateway.core.wishes import PowerOff
+from gateway.rights.directory import Directory
 from gateway.services import Services
 from gateway.settings import Settings
+from gateway.store.api_keys import ApiKeys
 from gateway.store.audit import AuditTrail
 from gateway.store.connection import serving_json
 from gateway.store.events import Feed
@@ -232,6 +234,7 @@ async def _services(server, settings):
                 writers=None,
                 audit=AuditTrail(redis, keys, Archive(None), "house", lambda event: None),
                 views=None,
+                directory=Directory(ApiKeys(redis, keys), settings.policy_file),
                 metrics=Metrics(),
                 closing=asyncio.Event(),
             )
