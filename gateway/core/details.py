@@ -24,6 +24,7 @@ class JobDetails(BaseModel):
     uuid: str
     begun_at: float | None
     updated_at: float
+    agent: str | None
     cancelled_by: str | None
     acts: tuple[Act, ...]
     before: Condition | None
@@ -41,6 +42,7 @@ def details(job: Job, calls: Sequence[UpstreamCall], events: Sequence[JobEvent])
         uuid=job.target.uuid,
         begun_at=job.begun_at,
         updated_at=job.updated_at,
+        agent=job.agent,
         cancelled_by=None if job.cancel is None else job.cancel.by,
         acts=job.acts,
         before=job.before,

@@ -14,6 +14,7 @@ from gateway.core.access import CallerKind
 from gateway.store.connection import RedisClient
 
 STEP_FUNCTION = "advance"
+CHUNK = 1_000
 HEAD_START_SECONDS = 3_600.0  # new jobs stand before all that is due: how late they stand there is their turn
 TURN_SECONDS = 0.2  # each open job of its caller puts a new one back by this
 BOOST_SECONDS = {CallerKind.PERSON: 20.0, CallerKind.AGENT: 10.0, CallerKind.MACHINE: 0.0}
@@ -44,11 +45,18 @@ def wake(pipe: RedisClient, queue: str, job_ids: Iterable[str], now: float) -> N
 
 
 async def lost(redis: RedisClient, queue: str, job_ids: Iterable[str]) -> list[str]:
-    """Return those of the jobs that miss their arq job or their place in the queue."""
-    ids = list(job_ids)
-    pipe = redis.pipeline(transaction=False)
-    for job_id in ids:
-        pipe.exists(f"{job_key_prefix}{job_id}")
-        pipe.zscore(queue, job_id)
-    answers = await pipe.execute()
-    return [job_id for i, job_id in enumerate(ids) if not answers[2 * i] or answers[2 * i + 1] is None]
+    """Return those of the jobs that miss their arq job or their place in the queue; two commands for a thousand."""
+    ids, missing = list(job_ids), []
+    for start in range(0, len(ids), CHUNK):
+        chunk = ids[start : start + CHUNK]
+        steps = [f"{job_key_prefix}{job_id}" for job_id in chunk]
+        pipe = redis.pipeline(transaction=False)
+        pipe.zmscore(queue, chunk)
+        pipe.exists(*steps)
+        places, there = await pipe.execute()
+        if there < len(chunk):
+            for step in steps:
+                pipe.exists(step)
+            places = [found and place for place, found in zip(places, await pipe.execute(), strict=True)]
+        missing += [job_id for job_id, place in zip(chunk, places, strict=True) if not place]
+    return missing

@@ -66,11 +66,11 @@ async def get_overview(call: Call) -> Reading[Overview]:
         views.rows(ALARMS),
         views.rows(COUNTS),
     )
-    tiers, jobs, now = await tier_fill(views), await services.jobs.open(), await services.jobs.now()
+    tiers, now = await tier_fill(views), await services.jobs.now()
+    jobs = await page_of_jobs(services.jobs, Wanted(open_only=True), limit=SHOWN)
     raised, since = active_alarms(alarms), await services.watching.blind_since()
     freeze = await services.freezing.present()
     as_of, source = _freshness(vms, networks, tenants, nodes, alarms, counts)
-    jobs.sort(key=lambda job: job.created_at, reverse=True)
     overview = Overview(
         vms=len(vms.rows),
         vms_running=sum(bool(row.running) for row in vms.rows),
@@ -81,8 +81,8 @@ async def get_overview(call: Call) -> Reading[Overview]:
         alarms=tuple(_alarm(alarm) for alarm in sorted(raised, key=_gravity)[:SHOWN]),
         alarms_total=len(raised),
         tiers_used_percent={str(tier): round(used, 1) for tier, used in tiers.items()},
-        jobs_open=len(jobs),
-        jobs=tuple(_job(job) for job in jobs[:SHOWN]),
+        jobs_open=jobs.total,
+        jobs=tuple(_job(job) for job in jobs.jobs),
         you=call.caller.name,
         you_may=tuple(sorted(call.caller.permissions)),
         oldest_seconds=round(max(now - as_of, 0.0), 1),

@@ -1,5 +1,7 @@
 """What callers ask of jobs, from the front door: join, repeat, oppose, take over, queue, cancel, answer, follow."""
 
+import asyncio
+
 import pytest
 from inprocess import engine_settings, house
 
@@ -51,6 +53,27 @@ async def test_the_same_call_joins_the_job_that_is_open(gateway):
     by_tool = await gateway.call("POST", "/tools/power_off_vm", {"id": "web-1", **LONG})
     assert by_name["id"] == by_tool.body["result"]["id"] == first["id"]
     assert vm.power_actions() == ["poweroff"]
+
+
+async def test_who_hangs_up_while_he_waits_and_calls_again_gets_the_job_that_went_on(gateway):
+    vm = gateway.sim.vm("web-1").ignore_acpi()
+    path = f"/vms/{vm.key}/poweroff?wait=40"
+    for headers in (None, KEY):
+        body = {**LONG, "wait_timeout": 600 if headers is None else 601}
+        calling = asyncio.create_task(gateway.call("POST", path, body, headers))
+        await eventually(lambda: _open(gateway))
+        calling.cancel()
+        await asyncio.gather(calling, return_exceptions=True)
+        (job,) = await _open(gateway)
+        again = await gateway.call("POST", path.removesuffix("?wait=40"), body, headers)
+        assert (again.status, again.body["id"]) == (202, job.id)
+        await gateway.call("POST", f"/jobs/{job.id}/cancel")
+        await gateway.ended(job.id)
+    assert vm.power_actions() == ["poweroff", "poweroff"]
+
+
+async def _open(gateway):
+    return [job for job in await gateway.services.jobs.open() if job.acts]
 
 
 async def test_the_same_call_right_after_its_success_is_the_same_call_unless_it_says_again(gateway):
