@@ -12,6 +12,7 @@ from gateway.views.cluster import COUNTS, NODES
 from gateway.views.tenants import TENANTS
 
 MINUTE = 60.0
+TOP_CALLERS = 5
 
 
 async def examine(services: Services, backend: Backend, *, try_credentials: bool) -> str:
@@ -20,6 +21,7 @@ async def examine(services: Services, backend: Backend, *, try_credentials: bool
     if try_credentials:
         await services.vergeos.clear_latch()
     lines.append(await _vergeos(services))
+    lines.append(await _budget(services))
     lines.append(await _jobs(services))
     lines.append(await _changes(services))
     lines += [f"settings    CHECK: {words}" for words in misfits(services.settings)]
@@ -47,6 +49,23 @@ async def _vergeos(services: Services) -> str:
     except UpstreamError as exc:
         return f"vergeos     FAILS: {exc.code}: {exc.detail}\n            {exc.next_step}"
     return f"vergeos     ok, {identity.name or 'unnamed'}, version {version}{await _sight(services)}"
+
+
+async def _budget(services: Services) -> str:
+    """Tell what is left of each limit, and who spent the hour."""
+    governor = services.vergeos.governor
+    await governor.settle()
+    room, hour = governor.headroom(), governor.hour
+    words = {"hour": "this hour", "second": "this second", "concurrent": "at once"}
+    left = [f"{left} of {limit} {words[name]}" for name, (limit, left) in room.items() if limit]
+    spent = [f"{kind.value} {count}" for kind, count in hour.by_kind.items()]
+    callers = [f"{name} {count}" for name, count in hour.top_callers(TOP_CALLERS).items()]
+    lines = [f"budget      requests left: {', '.join(left) or 'no limit is set'}"]
+    lines += [f"spent this hour by {', '.join(spent)}"] if spent else []
+    lines += [f"most by {', '.join(callers)}"] if callers else []
+    if governor.health.open_since is not None:
+        lines.append(f"NOBODY ASKS VergeOS now: it failed {governor.health.failures} times, {governor.health.why}")
+    return "\n            ".join(lines)
 
 
 async def _changes(services: Services) -> str:

@@ -5,10 +5,12 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from gateway import doctor
+from gateway.core.spender import Kind, Spender
 from gateway.core.times import EngineTimes
 from gateway.services import open_services
 from gateway.store.backend import open_backend
 from gateway.store.sizes import Server
+from gateway.vergeos import spending
 from tests.conftest import fast_settings
 
 
@@ -99,3 +101,15 @@ async def test_refused_credentials_are_tried_again_on_a_persons_word_only(sim, s
     sim.restore_credentials()
     assert "vergeos_unauthorized" in await report(settings)
     assert "vergeos     ok" in await report(settings, try_credentials=True)
+
+
+async def test_what_is_left_of_the_budget_and_who_spent_it_is_told(sim, redis_url):
+    settings = fast_settings(sim.url, redis_url, vergeos_requests_per_second=10)
+    async with open_backend(settings) as backend, open_services(settings, backend) as services:
+        with spending.bound(Spender(Kind.PERSON, "alice")):
+            await services.views.vms()
+    told = await report(settings)
+    for part in ("of 1000 this hour", "of 10 this second", "of 20 at once", "person 1", "most by alice 1"):
+        assert part in told
+    free = {"vergeos_requests_per_hour": 0, "vergeos_requests_per_second": 0, "vergeos_max_concurrent": 0}
+    assert "no limit is set" in await report(fast_settings(sim.url, redis_url, **free))

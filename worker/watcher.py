@@ -13,6 +13,7 @@ from gateway.store.watching import Observation
 from gateway.vergeos import spending, tenants, vms
 
 WATCHING = Spender(Kind.WATCH)
+UNWATCHED_SHARE = 0.6  # of `fallback`, after which a job looks by itself and costs more
 
 
 class Watcher:
@@ -21,6 +22,7 @@ class Watcher:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._looked_at = -math.inf
+        self._tenants_turn = False
 
     async def tick(self) -> None:
         """Look if it is time, and wake whom it concerns. Raises `StoreError`."""
@@ -28,7 +30,8 @@ class Watcher:
         await jobs.wake(await watching.asked())
         waits = await watching.waits()
         now = await jobs.now()
-        if not waits or now - self._looked_at < interval(waits, now, self._services.settings.times):
+        times, hour = self._services.settings.times, self._services.vergeos.governor.hour
+        if not waits or now - self._looked_at < stretched(interval(waits, now, times), hour.watch_stretch, times):
             return
         self._looked_at = now
         try:
@@ -44,10 +47,16 @@ class Watcher:
         await jobs.wake([job_id for job_id, watch in waits.items() if back or concerns(watch, observed)])
 
     async def _look(self, targets: Collection[str], at: float) -> dict[str, Observation]:
-        """Return what VergeOS tells of these objects: one request for up to 200 machines, one for the tenants."""
+        """Return what VergeOS tells of these objects: one request for up to 200 machines, one for the tenants.
+
+        Where the machines take two, the tenants have every other look to themselves.
+        """
         client = self._services.vergeos
         machines = {MachineKey(int(key)) for kind, key in map(_parts, targets) if kind == "machine"}
         tenant_keys = {TenantKey(int(key)) for kind, key in map(_parts, targets) if kind == "tenant"}
+        if tenant_keys and len(machines) > vms.MACHINES_A_REQUEST:
+            self._tenants_turn = not self._tenants_turn
+            machines, tenant_keys = (set(), tenant_keys) if self._tenants_turn else (machines, set())
         seen: dict[str, Observation] = {}
         for machine, state in (await vms.machine_states(client, machines) if machines else {}).items():
             seen[f"machine:{machine}"] = Observation(at, state.running, state.status, state.started_at)
@@ -67,6 +76,11 @@ def interval(waits: Mapping[str, Watch], now: float, times: EngineTimes) -> floa
     if youngest < times.watch_fast_until:
         return times.watch_fast
     return times.watch_medium if youngest < times.watch_medium_until else times.watch_slow
+
+
+def stretched(seconds: float, stretch: float, times: EngineTimes) -> float:
+    """Return the interval that the budget leaves, short of that at which waiting jobs begin to look by themselves."""
+    return max(seconds, min(seconds * stretch, times.fallback * UNWATCHED_SHARE))
 
 
 def concerns(watch: Watch, observed: Mapping[str, tuple[Observation, bool]]) -> bool:

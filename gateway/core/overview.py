@@ -39,6 +39,7 @@ class Overview(_Shape):
     you_may: tuple[str, ...]
     oldest_seconds: float = Field(description="age of the oldest figure here")
     unseen_seconds: float | None = Field(None, description="for how long VergeOS has not answered")
+    requests_left: int | None = Field(None, description="to VergeOS, of this hour")
     outage: str | None = Field(None, description="what becomes of the jobs meanwhile")
     frozen: str | None = Field(None, description="why no change is accepted now")
     hidden: str | None = Field(None, description="what the gateway's key does not see")

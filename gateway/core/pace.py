@@ -1,11 +1,12 @@
 """How reads and watching keep within the hour: arithmetic of what was spent, without a clock."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
 
-from gateway.core.spender import READS, Spender
+from gateway.core.spender import READS, Kind, Spender
 
 HOUR_SECONDS = 3_600
 PART_SECONDS = 300  # the hour is counted in parts of this
@@ -39,6 +40,18 @@ class Hour:
     def left(self) -> int:
         """Return what is left; 0 where more was spent."""
         return max(self.limit - self.total, 0)
+
+    @property
+    def by_kind(self) -> dict[Kind, int]:
+        """Return what was spent by each kind of spender, the most first."""
+        spent: Counter[Kind] = Counter()
+        for spender, count in self.spent.items():
+            spent[spender.kind] += count
+        return dict(spent.most_common())
+
+    def top_callers(self, most: int) -> dict[str, int]:
+        """Return what was spent by those callers who spent most."""
+        return dict(Counter({one.name: count for one, count in self.spent.items() if one.name}).most_common(most))
 
     @property
     def nearly_spent(self) -> bool:

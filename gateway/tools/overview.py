@@ -87,6 +87,7 @@ async def get_overview(call: Call) -> Reading[Overview]:
         you_may=tuple(sorted(call.caller.permissions)),
         oldest_seconds=round(max(now - as_of, 0.0), 1),
         unseen_seconds=None if since is None else round(max(now - since, 0.0), 1),
+        requests_left=services.vergeos.governor.requests_left,
         outage=await services.outage(),
         frozen=None if freeze is None else freeze.told(),
         hidden=hidden_part(counts.rows, vms=len(vms.rows), nodes=len(nodes.rows), tenants=len(tenants.rows)),

@@ -169,6 +169,11 @@ class Governor:
             return ""
         return "your share of live reads is spent; it comes back within ten minutes"
 
+    @property
+    def requests_left(self) -> int | None:
+        """Return what is left of the hour, None where it has no limit."""
+        return self.hour.left if self.hour.limit else None
+
     def headroom(self) -> dict[str, tuple[int, int]]:
         """Return each limit (0 = none) and what is left of it over all processes, as of the last settlement."""
         limits, mine = self.limits, self.slice
@@ -262,12 +267,6 @@ class Governor:
         return self._wanted
 
     def _warn(self) -> None:
-        spent: Counter[str] = Counter()
-        for spender, count in self.hour.spent.items():
-            spent[spender.kind.value] += count
-        log.warning(
-            "the hour's requests to VergeOS are nearly spent",
-            left=self.hour.left,
-            limit=self.hour.limit,
-            spent=dict(spent),
-        )
+        hour = self.hour
+        spent = {kind.value: count for kind, count in hour.by_kind.items()}
+        log.warning("the hour's requests to VergeOS are nearly spent", left=hour.left, limit=hour.limit, spent=spent)
