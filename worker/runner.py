@@ -17,7 +17,7 @@ from gateway.services import Services
 from gateway.store.connection import RedisClient
 from gateway.store.schedule import STEP_FUNCTION
 from gateway.telemetry.logs import get_logger
-from worker.steps import advance
+from worker.advancing import advance
 from worker.sweeper import sweep
 from worker.watcher import Watcher
 

@@ -1,9 +1,7 @@
-"""One step of one job: look, decide, act, save. Deciding is `core.decide`; everything here is the edge."""
+"""One run over one job under its fence: look, decide, act, save. Deciding is `core.decide`; this is the edge."""
 
 import asyncio
-import logging
 import time
-from contextlib import suppress
 from typing import Any
 
 from gateway.core.acting import settled_at
@@ -11,8 +9,6 @@ from gateway.core.decide import before_begun, held_too_long, next_step, with_ans
 from gateway.core.errors import (
     BudgetSpent,
     CircuitOpen,
-    NewerRecord,
-    StoreError,
     UpstreamError,
     VergeOSConflict,
     VergeOSForbidden,
@@ -24,10 +20,10 @@ from gateway.core.errors import (
 from gateway.core.job import Act, Job, JobState, Phase, Problem
 from gateway.core.spender import Kind, Spender
 from gateway.core.step import Ask, Confirm, Done, Fail, Inquire, Look, Moment, Seen, Step, Stopped, Undo, Wait
-from gateway.core.trail import Sent, kept
+from gateway.core.trail import Sent
 from gateway.services import Services
-from gateway.store.jobs import Fenced, Held, Moved
-from gateway.telemetry import logs, traces
+from gateway.store.jobs import Held
+from gateway.telemetry import logs
 from gateway.vergeos import spending
 from gateway.views.patching import drop_changed, patch_seen
 from worker import acts, guarding
@@ -46,71 +42,13 @@ from worker.changes import (
 
 AT_ONCE_SECONDS = 0.05  # until a step that was interrupted is tried again
 QUEUED_SECONDS = 5.0  # how often a job looks whether its turn has come, should its wake be lost
-NEWER_SECONDS = 1.0  # a job that only a newer worker understands is put back for it
 MOST_LOOKS = 12  # of one step at the object
 ASKING_SHARE = 0.9  # of a step's time may go to VergeOS; the rest is for saving what came of it
 ACTING, LOOKING = Spender(Kind.ACT), Spender(Kind.LOOK)
 REFUSALS = (VergeOSInvalid, VergeOSConflict, VergeOSForbidden, VergeOSNotFound)
 ENDINGS = {Done: JobState.COMPLETED, Fail: JobState.FAILED, Stopped: JobState.CANCELLED}
 
-LEVELS = {"waiting": logging.DEBUG, "timeout": logging.WARNING, "store": logging.WARNING, "error": logging.ERROR}
-"""Of the line of a step by its outcome: a job that waits looks often, and nothing happened."""
-
 log = logs.get_logger(__name__)
-
-
-async def advance(services: Services, job_id: str) -> float | None:
-    """Take one step of a job; return in how many seconds it wants the next one, None when it has ended.
-
-    Raises nothing but cancellation: whatever goes wrong is tried again, and only the decider ends a job.
-    """
-    times, began, outcome = services.settings.times, time.perf_counter(), "error"
-    due: float | None = times.backoff_last
-    with logs.bound(site=services.keys.site, job=job_id), spending.bound(LOOKING):
-        try:
-            with kept() as sent:
-                due = await _step(services, job_id, sent)
-            outcome = "ended" if due is None else "waiting"
-        except Moved:
-            due, outcome = AT_ONCE_SECONDS, "moved"
-        except Fenced:
-            due, outcome = times.fallback, "fenced"
-        except TimeoutError:
-            due, outcome = AT_ONCE_SECONDS, "timeout"
-        except NewerRecord:
-            due, outcome = spread(NEWER_SECONDS), "newer"
-        except StoreError:
-            due, outcome = times.backoff_first, "store"
-        except Exception:
-            log.exception("step failed")
-        seconds = time.perf_counter() - began
-        logs.line(LEVELS.get(outcome, logging.INFO), "step", outcome=outcome, seconds=round(seconds, 6))
-    services.metrics.steps.labels(outcome).inc()
-    services.metrics.step_seconds.observe(seconds)
-    return due
-
-
-async def _step(services: Services, job_id: str, sent: list[Sent]) -> float | None:
-    """Take the step within its time, in the trace of the call that made the job.
-
-    What it sent to VergeOS is told even where nothing else of it could be saved.
-    """
-    try:
-        async with asyncio.timeout(services.settings.times.step):
-            held = await services.jobs.hold(job_id)
-            if held is None:
-                return None
-            with traces.span(f"step {held.job.wish.kind}", parent=held.job.traceparent, job=job_id):
-                return await StepRun(services, held, sent).advance()
-    finally:
-        with suppress(StoreError):
-            await _tell_rest(services, job_id, sent)
-
-
-async def _tell_rest(services: Services, job_id: str, sent: list[Sent]) -> None:
-    if sent:
-        clock = await services.jobs.now() - time.monotonic()
-        await services.jobs.note_calls(job_id, [request.call(clock) for request in sent])
 
 
 class StillBlind(VergeOSUnreachable):

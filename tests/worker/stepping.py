@@ -10,7 +10,7 @@ from gateway.services import open_services
 from gateway.store.backend import open_backend
 from gateway.store.submission import Draft
 from tests.conftest import fast_settings
-from worker.steps import advance
+from worker.advancing import advance
 from worker.watcher import Watcher
 
 # Ten times as fast in the tests; requests and steps have more time than in earnest, for the machine may be busy.

@@ -11,7 +11,8 @@ from gateway.store.jobs import Fenced, Jobs, Moved
 from gateway.store.standing import places
 from tests.conftest import eventually
 from worker import acts
-from worker.steps import AT_ONCE_SECONDS, advance
+from worker.advancing import advance
+from worker.steps import AT_ONCE_SECONDS
 
 WAITS = PowerOff(wait_seconds=600)
 
