@@ -84,6 +84,7 @@ def build_server(catalog: Catalog, services_of: Callable[[], Services]) -> Serve
         on_completion=offers.complete,
     )
     handlers.tasks.register(server)
+    door.logs.register(server)
     server.middleware.clear()  # OpenTelemetry spans of the SDK: ours are made in gateway.calls
     return server
 

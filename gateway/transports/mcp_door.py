@@ -1,9 +1,9 @@
 """Through which door an MCP request came: who calls, with which client, and which tools he is offered."""
 
 import itertools
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import mcp_types as t
@@ -20,6 +20,7 @@ from gateway.core.text import clean
 from gateway.core.tool import Catalog
 from gateway.services import Services
 from gateway.transports.context import TRACEPARENT, caller_of
+from gateway.transports.mcp_logging import Logs, Report
 from gateway.transports.selection import Selections
 
 Context = ServerRequestContext[Any, Any]
@@ -38,6 +39,7 @@ class Door:
 
     services_of: Callable[[], Services]
     selections: Selections
+    logs: Logs = field(default_factory=Logs)
 
     def offered(self, ctx: Context) -> Catalog:
         """Return the tools that this connection asked for, by `?tools=` or the header `X-Tools`; else all.
@@ -60,7 +62,7 @@ class Door:
             address="" if ctx.request is None else ctx.request.remote or "",
             wait_seconds=services.settings.mcp_wait_seconds,
             may_ask=can_answer(ctx),
-            report=_progress(ctx),
+            report=_to_each(_progress(ctx), self.logs.reporter(ctx)),
             traceparent=_traceparent(ctx),
         )
 
@@ -116,7 +118,18 @@ def _traceparent(ctx: Context) -> str:
     return "" if ctx.request is None else ctx.request.headers.get(TRACEPARENT, "")
 
 
-def _progress(ctx: Context) -> Callable[[JobView], Awaitable[None]] | None:
+def _to_each(*reporters: Report | None) -> Report | None:
+    """Return a reporter that passes on to those there are; None where there is none."""
+    some = [reporter for reporter in reporters if reporter is not None]
+
+    async def report(view: JobView) -> None:
+        for reporter in some:
+            await reporter(view)
+
+    return report if some else None
+
+
+def _progress(ctx: Context) -> Report | None:
     """Return a reporter of a job's progress, if the client wants it; its numbers only count, no job knows its end."""
     if "progress_token" not in (ctx.meta or {}):
         return None

@@ -38,7 +38,7 @@ MAX_IN_FLIGHT = 100  # requests of one session at once
 UPDATED = "notifications/resources/updated"
 
 # What is left in a mailbox: of what is followed, of the session itself, and what other replicas were sent for this one.
-FOLLOWS, UNFOLLOWS, OPENED, CLOSED = "follows", "unfollows", "opened", "closed"
+FOLLOWS, UNFOLLOWS, LOG_FROM, OPENED, CLOSED = "follows", "unfollows", "log_from", "opened", "closed"
 ANSWER, CANCEL, MESSAGE, RECEIVED = "answer", "cancel", "message", "received"
 
 Followed = dict[str, frozenset[str]]
@@ -61,6 +61,7 @@ class Session:
         self.used_at = time.monotonic()
         self.closed = False
         self.followed: Followed = {}
+        self.log_level: str | None = None  # from which on the client wants log messages
         self._missed: set[str] = set()  # what is followed and changed before any stream was open
         self._mailboxes = mailboxes
         self._connection = Connection.for_loop(self)
@@ -203,6 +204,12 @@ class Session:
         told: dict[str, Any] = content["result"]
         return told
 
+    async def log_from(self, level: str) -> None:
+        """Send log messages from this level on; while Redis is out only this replica knows."""
+        self.log_level = level
+        with suppress(StoreError):
+            await self._mailboxes.post(self.key, LOG_FROM, level)
+
     # what is followed
 
     async def follow(self, uri: str, changes: frozenset[str]) -> None:
@@ -274,6 +281,8 @@ class Session:
                 self.followed[content["uri"]] = frozenset(content["changes"])
             case "unfollows":
                 self.followed.pop(content, None)
+            case "log_from":
+                self.log_level = content
             case "opened":
                 return self._give_way(post)
             case "closed":

@@ -17,6 +17,7 @@ ANY_SERVER = {
     "2025-11-25": [
         *("server-initialize", "ping", "tools-list", "resources-list", "prompts-list"),
         *("server-sse-multiple-streams", "server-session-lifecycle"),
+        "logging-set-level",
         "dns-rebinding-protection",
     ],
     "2026-07-28": [
