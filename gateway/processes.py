@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import contextlib
-import getpass
 import signal
 import tempfile
 from collections.abc import AsyncIterator
@@ -12,9 +11,8 @@ from pathlib import Path
 
 from pydantic import SecretStr, ValidationError
 
-from gateway import __version__, access_commands, app, audit_command, doctor
+from gateway import __version__, access_commands, app, doctor, guard_commands
 from gateway.core.errors import GatewayError
-from gateway.core.guard import unix_time
 from gateway.services import Services, open_services
 from gateway.settings import SIMULATED, Settings
 from gateway.simulator import Simulator, SimulatorSettings
@@ -79,6 +77,7 @@ async def demo(settings: Settings, _options: argparse.Namespace) -> None:
                 "vergeos_pass": None,
                 "redis_url": None,
                 "policy_file": None,
+                "write_as": "service",
                 "state_dir": Path(folder),
             }
             await _all_in_one(settings.model_copy(update=safe), stop, DEMO_TEXT, keep=False)
@@ -162,38 +161,6 @@ async def diagnose(settings: Settings, options: argparse.Namespace) -> None:
         print(await doctor.examine(services, backend, try_credentials=options.try_credentials))
 
 
-async def freeze(settings: Settings, options: argparse.Namespace) -> None:
-    """Stop all changes on all replicas."""
-    async with _store(settings) as services:
-        begun = await services.freeze(_operator(), options.why, unix_time(options.until))
-        print(begun.told())
-
-
-async def unfreeze(settings: Settings, _options: argparse.Namespace) -> None:
-    """Let changes go on."""
-    async with _store(settings) as services:
-        ended = await services.unfreeze()
-        print("nothing was frozen" if ended is None else f"changes go on; the freeze by {ended.by} is over")
-
-
-async def audit(settings: Settings, options: argparse.Namespace) -> None:
-    """Show, verify or export the audit."""
-    async with _store(settings) as services:
-        await audit_command.run(services.audit, options)
-
-
-@asynccontextmanager
-async def _store(settings: Settings) -> AsyncIterator[Services]:
-    """Yield the services of a command that works on what stands in Redis."""
-    async with open_backend(settings) as backend, open_services(settings, backend, worker=True) as services:
-        yield services
-
-
-def _operator() -> str:
-    """Return who uses the command line, as others are told."""
-    return f"{getpass.getuser()} at the command line"
-
-
 @asynccontextmanager
 async def _with_worker(
     settings: Settings, stop: asyncio.Event, *, keep: bool
@@ -247,9 +214,7 @@ COMMANDS = {
     "stdio": stdio,
     "simulator": simulator,
     "doctor": diagnose,
-    "audit": audit,
-    "freeze": freeze,
-    "unfreeze": unfreeze,
+    **guard_commands.COMMANDS,
     "keys": access_commands.keys,
     "policy": access_commands.policy,
 }

@@ -1,7 +1,7 @@
 """What stands between a decided step and its act: the freeze and what is protected, asked again before every act."""
 
 from gateway.core.errors import GatewayError, NotEnrolled, OutsideWindow, Protected
-from gateway.core.guard import Freeze, harmless
+from gateway.core.guard import Freeze, brings_back, harmless
 from gateway.core.job import Job, Phase
 from gateway.core.step import Ask, Fail, Moment, Step, Undo, Wait
 from gateway.services import Services
@@ -54,8 +54,8 @@ async def _require(services: Services, job: Job, ask: Ask, now: Moment) -> None:
 
 
 def _left_between(job: Job) -> bool:
-    """Tell whether the job stopped its object, or asked it to stop, only to do something with it and start it again."""
-    return job.act("stop") is not None and job.act("restore") is None and job.undoing is None
+    """Tell whether the job has stopped its VM and not yet done what for: it can still bring back what was before."""
+    return brings_back(job) and job.act("restore") is None and job.undoing is None
 
 
 def _held(services: Services, freeze: Freeze, now: Moment) -> Wait:

@@ -58,7 +58,7 @@ class Caller:
     @property
     def agent(self) -> str | None:
         """Which agent this is, and whose; None for everybody else."""
-        return f"{self.owner}/{self.name}" if self.kind is CallerKind.AGENT else None
+        return f"{self.owner}/{self.name.removeprefix(f'{self.owner}/')}" if self.kind is CallerKind.AGENT else None
 
     def may(self, permission: Permission) -> bool:
         """Tell whether the caller holds `permission` on some object at least."""

@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from pydantic import BaseModel, ConfigDict
 
 from gateway.core.errors import Frozen, OutsideWindow, Protected
-from gateway.core.job import Target
+from gateway.core.job import Job, Target
 from gateway.core.wishes import NetworkAction, PowerOff, Reset, Resize, RestoreSnapshot, TenantAction, Wish
 
 DAY_NAMES = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -203,3 +203,8 @@ def window(text: str) -> Window:
 def carried(target: Target, carriers: Mapping[str, frozenset[int]]) -> frozenset[str]:
     """Return which tags a job's object carries, given the VMs that carry each."""
     return frozenset(tag for tag, vms in carriers.items() if target.kind == "vm" and target.key in vms)
+
+
+def brings_back(job: Job) -> bool:
+    """Tell whether a job has stopped a running VM, or asked it to stop, only to start it again when it is done."""
+    return job.act("stop") is not None and job.before is not None and job.before.running

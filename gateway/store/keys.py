@@ -28,7 +28,19 @@ LIVE = frozenset(
         "api-keys-used",
         "blocked",
         *("job", "job-events", "job-calls", "jobs", "active", "unbegun", "open-of", "waits", "asked", "queue"),
-        *("events", "sight", "seal", "identity", "frozen", "audit", "enrolled"),
+        *(
+            "events",
+            "sight",
+            "seal",
+            "identity",
+            "frozen",
+            "audit",
+            "enrolled",
+            "api-keys",
+            "api-keys-used",
+            "access",
+            "blocked",
+        ),
     }
 )
 """The kinds of key that have no expiry: those of open jobs, and a few that are bounded. All others must have one."""

@@ -9,7 +9,7 @@ import pytest
 from inprocess import engine_settings, house
 from kinds import ACT_FAULTS, PARTS, SWITCHES, call_of, let_workers_die, quick_settings, running_vms, strike
 
-from gateway import processes
+from gateway import guard_commands
 from gateway.audit_command import BrokenAudit, verified
 from gateway.calls import Call, Face, answer_question, run
 from gateway.core.access import Caller, CallerKind, Permission
@@ -229,7 +229,7 @@ async def test_the_command_line_shows_exports_and_verifies(gateway, archive, cap
     await gateway.call("PUT", "/freeze", {"why": "fire"})
     await gateway.services.audit.flush()
     for action in ("show", "export", "verify"):
-        await processes.audit(gateway.settings, argparse.Namespace(action=action, files=[], limit=5))
+        await guard_commands.audit(gateway.settings, argparse.Namespace(action=action, files=[], limit=5))
     shown, exported, whole = capsys.readouterr().out.splitlines()
     assert "by=local" in shown
     assert "tool=freeze" in shown

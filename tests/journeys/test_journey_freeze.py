@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from inprocess import engine_settings, house
 
-from gateway import processes
+from gateway import guard_commands
 from gateway.calls import Call, Face, run
 from gateway.core.access import LOCAL
 from gateway.core.errors import Frozen
@@ -207,9 +207,9 @@ async def test_a_gateway_and_a_worker_that_are_read_only_change_nothing(sim, red
 
 async def test_the_command_line_freezes_and_unfreezes(settings, sim, capsys):
     async with house(sim, settings, workers=0) as gateway:
-        await processes.freeze(settings, argparse.Namespace(why="upgrade", until=None))
+        await guard_commands.freeze(settings, argparse.Namespace(why="upgrade", until=None))
         assert "at the command line" in (await gateway.get("/health")).body["changes"]
-        await processes.unfreeze(settings, argparse.Namespace())
+        await guard_commands.unfreeze(settings, argparse.Namespace())
         assert "changes" not in (await gateway.get("/health")).body
     told = capsys.readouterr().out
     assert "all changes are frozen by" in told
