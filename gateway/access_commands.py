@@ -10,19 +10,21 @@ from gateway.core.api_key import ApiKeyView
 from gateway.core.errors import UnknownObject
 from gateway.core.journal import moment_of
 from gateway.core.policy import Policy
+from gateway.operating import changing, store
 from gateway.rights.issuing import issue, revoke
 from gateway.rights.policy_file import read_policy
-from gateway.services import Services, open_services
+from gateway.services import Services
 from gateway.settings import Settings
 from gateway.store.api_keys import NewKey
-from gateway.store.backend import open_backend
 from gateway.tools import CATALOG
 from gateway.tools.explaining import explain
 
 
 async def keys(settings: Settings, options: argparse.Namespace) -> None:
     """Make, list or revoke keys. Raises what the store raises, and `InvalidArgument`."""
-    async with open_backend(settings) as backend, open_services(settings, backend, worker=True) as services:
+    changes = options.action != "list"
+    opened = changing(settings, f"{options.action}_key", name=options.name) if changes else store(settings)
+    async with opened as services:
         print(await KEYS[options.action](services, options))
 
 
@@ -31,7 +33,7 @@ async def policy(settings: Settings, options: argparse.Namespace) -> None:
     if options.action == "check":
         print(_summary(read_policy(Path(options.file)), options.file))
         return
-    async with open_backend(settings) as backend, open_services(settings, backend, worker=True) as services:
+    async with store(settings) as services:
         await services.directory.refresh()
         caller = services.directory.of_name(options.who)
         if caller is None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from gateway.core.audit import AtHand, listening, shown_arguments
+from gateway.core.audit import listening, shown_arguments
 from gateway.core.errors import GatewayError
 from gateway.core.tool import Arguments
 from gateway.store.audit import AuditTrail
@@ -21,34 +21,35 @@ def audited(
     who: Callable[[], Mapping[str, Any]],
     *,
     changes: bool,
+    rule: Callable[[], str] = str,
 ) -> Iterator[None]:
     """Tell the audit of the call in this block; a job that it makes is told at once, everything else at its end.
 
+    `who` and `rule` are asked only where there is something to tell; a refusal may name its own rule.
     Raises `AuditUnavailable` for a change that could not be told of.
     """
-    told = []
+    told: list[str] = []
 
-    def tell(outcome: str, detail: str = "", rule: str = "", job: str | None = None) -> None:
+    def tell(outcome: str, detail: str = "", job: str | None = None, by_rule: object = None) -> None:
         told.append(outcome)
-        shown = shown_arguments(_plain(raw))
-        trail.record("call", **who(), tool=tool, arguments=shown, outcome=outcome, detail=detail, rule=rule, job=job)
+        about = {"tool": tool, "arguments": shown_arguments(_plain(raw)), "rule": str(by_rule or rule())}
+        trail.record("call", **who(), **about, outcome=outcome, detail=detail, job=job)
 
-    call = AtHand(lambda job, note: tell("accepted", note, "; ".join(call.rules), job))
     if changes:
         trail.require()
     try:
-        with listening(call):
+        with listening(lambda job, note: tell("accepted", note, job)):
             yield
     except GatewayError as error:
         if changes or error.status in REFUSED:
-            tell(error.code, error.detail, str(error.extra.get("rule") or "; ".join(call.rules)))
+            tell(error.code, error.detail, by_rule=error.extra.get("rule"))
         raise
     except BaseException as error:
         if changes and not told:
-            tell(type(error).__name__, rule="; ".join(call.rules))
+            tell(type(error).__name__)
         raise
     if changes and not told:
-        tell("done", rule="; ".join(call.rules))
+        tell("done")
 
 
 def _plain(raw: Mapping[str, Any] | Arguments) -> Mapping[str, Any]:

@@ -136,7 +136,14 @@ async def run(tool: Tool, raw: Mapping[str, Any] | Arguments, call: Call) -> Ans
         return kept
     with (
         observed(call, tool) as outcome,
-        audited(call.services.audit, tool.name, raw, call.who, changes=tool.changes(raw)),
+        audited(
+            call.services.audit,
+            tool.name,
+            raw,
+            call.who,
+            changes=tool.changes(raw),
+            rule=lambda: call.caller.decide(tool.permission).rule,
+        ),
         spending.bound(Spender.calling(call.caller)),
     ):
         tool.require(call.caller)
@@ -175,7 +182,8 @@ async def answer_question(
     An agent answers nothing. Raises `Forbidden`, `UnknownJob`, `JobEnded`, `InvalidArgument`, `StoreError`.
     """
     given = {"tool": tool.name, "job": job_id, "yes": yes}
-    with audited(services.audit, "answer", given, lambda: named(caller), changes=True):
+    rule = caller.decide(tool.permission).rule
+    with audited(services.audit, "answer", given, lambda: named(caller), changes=True, rule=lambda: rule):
         for permission in (tool.permission, *(tool.escalates.values() if yes else ())):
             caller.require(permission, f"this answer to a job of {tool.name}")
         if caller.kind is CallerKind.AGENT:

@@ -232,6 +232,7 @@ async def open_services(
         stack.push_async_callback(views.close)
         feed = Feed(following, jobs, views.forget, dropped=metrics.followers_dropped.inc)
         secret, guards = settings.gateway_secret_key, settings.guards
+        directory = Directory(ApiKeys(redis, keys), settings.policy_file)
         sealing = Sealing(redis, keys, None if secret is None else secret.get_secret_value())
         enrolled = Enrolled(redis, keys, sealing, durable=secret is not None)
         writers = Writers(settings, client, enrolled, lambda key: client_of(settings.showing(key)))
@@ -251,10 +252,10 @@ async def open_services(
             sealing=sealing,
             writers=writers,
             freezing=Freezing(redis, keys, read_only=settings.read_only),
-            protection=Protection(lambda: guards, views, OwnVms(redis, keys)),
+            protection=Protection(lambda: guards.joined(directory.present_guards()), views, OwnVms(redis, keys)),
             audit=audit,
             views=views,
-            directory=Directory(ApiKeys(redis, keys), settings.policy_file),
+            directory=directory,
             metrics=metrics,
             closing=asyncio.Event(),
         )

@@ -40,6 +40,7 @@ READS = {
     "history": {"vm": "web-1"},
     "list_jobs": {},
     "list_keys": {},
+    "get_audit": {},
 }
 MOVING = {"as_of", "source", "oldest_seconds"}
 """Members that tell the time of the call: the only ones that may differ between two faces."""

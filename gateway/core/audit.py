@@ -10,7 +10,6 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.core.text import clean
@@ -82,20 +81,15 @@ def _shown(name: str, value: Any) -> Any:
     return clean(value if isinstance(value, str) else json.dumps(value, default=str), VALUE_LIMIT)
 
 
-@dataclass
-class AtHand:
-    """What becomes known of the call at hand: the rules that decided, and to `accepted` the job that it made."""
+Accepted = Callable[[str, str], None]
+"""Hears of the job that stands for the call at hand, and what its caller is told beside it."""
 
-    accepted: Callable[[str, str], None]
-    rules: list[str] = field(default_factory=list)
-
-
-_at_hand: ContextVar[AtHand | None] = ContextVar("audited", default=None)
+_at_hand: ContextVar[Accepted | None] = ContextVar("audited", default=None)
 
 
 @contextmanager
-def listening(call: AtHand) -> Iterator[None]:
-    """Let `call` hear of what is decided in this block."""
+def listening(call: Accepted) -> Iterator[None]:
+    """Let `call` hear of the job that is made in this block."""
     token = _at_hand.set(call)
     try:
         yield
@@ -103,13 +97,7 @@ def listening(call: AtHand) -> Iterator[None]:
         _at_hand.reset(token)
 
 
-def decided_by(rule: str) -> None:
-    """Tell the audit which rule has decided about the call at hand."""
-    if (call := _at_hand.get()) is not None and rule not in call.rules:
-        call.rules.append(rule)
-
-
 def accepted(job_id: str, note: str) -> None:
     """Tell the audit of the job that stands for the call at hand, and what its caller is told beside it."""
     if (call := _at_hand.get()) is not None:
-        call.accepted(job_id, note)
+        call(job_id, note)

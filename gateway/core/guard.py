@@ -8,12 +8,15 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
 from gateway.core.errors import Frozen, OutsideWindow, Protected
-from gateway.core.job import Job, Target
 from gateway.core.wishes import NetworkAction, PowerOff, Reset, Resize, RestoreSnapshot, TenantAction, Wish
+
+if TYPE_CHECKING:  # a job knows callers, whose rights know guards
+    from gateway.core.job import Job, Target
 
 DAY_NAMES = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 DAY_MINUTES = 24 * 60
@@ -113,7 +116,16 @@ class Guards:
         selectors = (*self.protected, *self.never_force, *(window.selector for window in self.windows))
         return frozenset(selector.tag for selector in selectors if selector.tag is not None)
 
-    def require(self, target: Target, tags: Collection[str], wish: Wish, at: float) -> None:
+    def joined(self, other: "Guards") -> "Guards":
+        """Return what one or the other protects."""
+        return Guards(
+            protected=self.protected + other.protected,
+            never_force=self.never_force + other.never_force,
+            windows=self.windows + other.windows,
+            own=self.own | other.own,
+        )
+
+    def require(self, target: "Target", tags: Collection[str], wish: Wish, at: float) -> None:
         """Raise `Protected` or `OutsideWindow` where this wish may not be fulfilled on this object now."""
         if harmless(wish):
             return
@@ -126,7 +138,7 @@ class Guards:
                 opens_at=opens,
             )
 
-    def require_touchable(self, target: Target, tags: Collection[str], *, force: bool) -> None:
+    def require_touchable(self, target: "Target", tags: Collection[str], *, force: bool) -> None:
         """Raise `Protected` for an object that must not be changed, with `force` also for one that is never forced."""
         if target.kind == "vm" and {plain_uuid(target.uuid), target.name.lower()} & self.own:
             raise Protected(f"the gateway itself runs on {target.name}", rule="own")
@@ -136,9 +148,13 @@ class Guards:
         if force and self.never_forced(target, tags):
             raise Protected(f"{target.name} is never forced", next_step="Ask its guest: power_off_vm without force.")
 
-    def never_forced(self, target: Target, tags: Collection[str]) -> bool:
+    def never_forced(self, target: "Target", tags: Collection[str]) -> bool:
         """Tell whether an object's power is never cut."""
         return any(selector.covers(target.name, tags) for selector in self.never_force)
+
+
+NOTHING = Guards()
+"""Protects nothing."""
 
 
 def harmless(wish: Wish) -> bool:
@@ -200,11 +216,11 @@ def window(text: str) -> Window:
     return Window(Selector(selector), numbers, first_hour * 60 + first_minute, last_hour * 60 + last_minute)
 
 
-def carried(target: Target, carriers: Mapping[str, frozenset[int]]) -> frozenset[str]:
+def carried(target: "Target", carriers: Mapping[str, frozenset[int]]) -> frozenset[str]:
     """Return which tags a job's object carries, given the VMs that carry each."""
     return frozenset(tag for tag, vms in carriers.items() if target.kind == "vm" and target.key in vms)
 
 
-def brings_back(job: Job) -> bool:
+def brings_back(job: "Job") -> bool:
     """Tell whether a job has stopped a running VM, or asked it to stop, only to start it again when it is done."""
     return job.act("stop") is not None and job.before is not None and job.before.running

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from gateway.core.guard import NOTHING, Guards
 from gateway.core.permission import Permission
 
 KINDS = ("vm", "network", "tenant", "node", "cluster", "system")
@@ -182,6 +183,7 @@ class Policy:
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     scopes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     clients: Mapping[str, Client] = field(default_factory=dict)
+    guards: Guards = NOTHING
 
     def right(
         self, roles: Iterable[str], *, on: Choice = (), within: Iterable[Right] = (), whose: str = "the caller"

@@ -10,6 +10,7 @@ from pathlib import Path
 from gateway.core.access import LOCAL, Caller, CallerKind, Standing
 from gateway.core.api_key import ApiKey, read_token
 from gateway.core.errors import StoreError, Unauthorized
+from gateway.core.guard import Guards
 from gateway.core.policy import ROLES, Choice, Policy, Right
 from gateway.rights.policy_file import WrongPolicy, parse_selector, read_policy
 from gateway.store.api_keys import ApiKeys, Known
@@ -90,6 +91,11 @@ class Directory:
         self._changed()
         log.info("policy read", roles=len(self.policy.roles), people=len(self.policy.people))
         return True
+
+    def present_guards(self) -> Guards:
+        """Return what the policy file protects, as it is now."""
+        self.reload()
+        return self.policy.guards
 
     def _changed(self) -> None:
         self._callers.clear()

@@ -6,13 +6,16 @@ from typing import TypeVar
 
 import yaml
 
+from gateway.core import guard
 from gateway.core.errors import GatewayError
+from gateway.core.guard import Guards
 from gateway.core.permission import Permission
 from gateway.core.policy import ALL, FIELDS, KINDS, ROLES, Choice, Client, Person, Policy, Role, Rule, Selector
 from gateway.core.text import clean
 
 MOST_BYTES = 1 << 20
 SHOWN_CHARACTERS = 60
+GUARDS = ("protected", "never_force", "windows")
 PERMISSIONS = [permission.value for permission in Permission]
 
 T = TypeVar("T")
@@ -57,7 +60,7 @@ def parse_policy(text: str | bytes, name: str = "policy") -> Policy:
 
 
 def _policy(root: yaml.Node) -> Policy:
-    parts = _members(root, "roles", "people", "groups", "scopes", "clients")
+    parts = _members(root, "roles", "people", "groups", "scopes", "clients", *GUARDS)
     own = {name: _role(name, node) for name, node in _pairs(parts["roles"])} if "roles" in parts else {}
     roles = {**ROLES, **own}
 
@@ -81,7 +84,25 @@ def _policy(root: yaml.Node) -> Policy:
         groups=_named(parts.get("groups"), known),
         scopes=_named(parts.get("scopes"), known),
         clients=_named(parts.get("clients"), client),
+        guards=_guards(parts),
     )
+
+
+def _guards(parts: Mapping[str, yaml.Node]) -> Guards:
+    """Return what is protected: names as globs or `tag:x`, and windows as the setting MAINTENANCE_WINDOWS has them."""
+
+    def named(part: str) -> tuple[guard.Selector, ...]:
+        return tuple(map(guard.Selector, _words(parts[part], part))) if part in parts else ()
+
+    windows = tuple(map(_window, _items(parts["windows"]) if "windows" in parts else ()))
+    return Guards(named("protected"), named("never_force"), windows)
+
+
+def _window(node: yaml.Node) -> guard.Window:
+    try:
+        return guard.window(_text(node))
+    except ValueError as exc:
+        raise _Wrong(node, str(exc)) from None
 
 
 def _role(name: str, node: yaml.Node) -> Role:

@@ -2,6 +2,7 @@
 
 from gateway.core.tool import Catalog
 from gateway.tools import (
+    auditing,
     cluster,
     drives,
     guards,
@@ -58,6 +59,7 @@ CATALOG = Catalog(
         *me.TOOLS,
         *keys.TOOLS,
         *offboarding.TOOLS,
+        *auditing.TOOLS,
     ),
     core=CORE,
     resources=RESOURCES,

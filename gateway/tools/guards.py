@@ -10,6 +10,7 @@ from gateway.core.access import Permission
 from gateway.core.guard import Freeze, unix_time
 from gateway.core.job import REASON_LIMIT
 from gateway.core.tool import Effect, tool
+from gateway.tools.keys import require_whole
 
 
 class Changes(BaseModel):
@@ -30,6 +31,7 @@ async def freeze(
     until: Annotated[datetime | None, Field(description="UTC; default: until unfreeze")] = None,
 ) -> Changes:
     """Stop all changes by everybody, e.g. during an incident; jobs stop at the next safe point, reads go on."""
+    require_whole(call, "freezes")
     begun = await call.services.freeze(call.caller.name, why, unix_time(until))
     return Changes(frozen=True, detail=begun.told(), freeze=begun)
 
@@ -37,6 +39,7 @@ async def freeze(
 @tool("DELETE /freeze", permission=Permission.ADMIN, effect=Effect.CHANGE)
 async def unfreeze(call: Call) -> Changes:
     """End the freeze: changes are accepted again, and held jobs go on."""
+    require_whole(call, "freezes")
     ended = await call.services.unfreeze()
     still = await call.services.freezing.present()
     if still is not None:

@@ -36,7 +36,7 @@ class MadeKey(BaseModel):
 @tool("GET /keys", permission=Permission.ADMIN, effect=Effect.READ)
 async def list_keys(call: Call) -> KeyList:
     """List the API keys of callers: whose, of which roles, last used."""
-    _require_whole(call)
+    require_whole(call, "keys")
     return KeyList(keys=tuple(await call.services.directory.keys.all()))
 
 
@@ -53,7 +53,7 @@ async def create_key(
     expires_days: Annotated[float | None, Field(gt=0, le=3650)] = None,
 ) -> MadeKey:
     """Make an API key; the answer holds its text, which is shown this once."""
-    _require_whole(call)
+    require_whole(call, "keys")
     new = NewKey(
         name=name,
         owner=owner,
@@ -71,16 +71,16 @@ async def create_key(
 @tool("DELETE /keys/{name}", permission=Permission.ADMIN, effect=Effect.DESTROY)
 async def revoke_key(call: Call, *, name: Annotated[str, Field(max_length=64, description="or id")]) -> ApiKeyView:
     """Take an API key back; no replica takes it 2 s later."""
-    _require_whole(call)
+    require_whole(call, "keys")
     return await revoke(call.services.directory, name)
 
 
-def _require_whole(call: Call) -> None:
-    """Raise `Forbidden` for who is no administrator of everything, and `NeedsPerson` for agents: keys give rights."""
+def require_whole(call: Call, what: str) -> None:
+    """Raise `Forbidden` for who is no administrator of everything, and `NeedsPerson` for agents; `what` is plural."""
     if call.caller.kind is CallerKind.AGENT:
-        raise NeedsPerson("an agent makes, sees and revokes no keys")
+        raise NeedsPerson(f"{what} are for persons: an agent neither sees nor changes them")
     if not call.caller.decide(Permission.ADMIN, system_facts(call.services.settings.site)).allowed:
-        raise Forbidden("keys are for administrators of the whole site")
+        raise Forbidden(f"{what} are for administrators of the whole site")
 
 
 TOOLS = (list_keys, create_key, revoke_key)

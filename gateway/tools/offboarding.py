@@ -14,6 +14,7 @@ from gateway.core.job import Job
 from gateway.core.tool import Effect, tool
 from gateway.rights.issuing import revoke
 from gateway.services import Services
+from gateway.tools.keys import require_whole
 
 Person = Annotated[str, Field(min_length=1, max_length=128, description="a person, or the name of a key")]
 
@@ -47,6 +48,7 @@ class Offboarded(BaseModel):
 @tool("POST /people/{name}/offboard", permission=Permission.ADMIN, effect=Effect.DESTROY)
 async def offboard(call: Call, *, name: Person) -> Offboarded:
     """Take back at once all that a person, or a key, has here: keys, sessions, enrolled VergeOS key, open jobs."""
+    require_whole(call, "people")
     if name == call.caller.person:
         raise InvalidArgument(f"name: you are {name}", next_step="Have another administrator do it.")
     return await take_all_back(call.services, name)

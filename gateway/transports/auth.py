@@ -12,6 +12,7 @@ from aiohttp.typedefs import Handler
 from gateway.core.access import LOCAL, Caller
 from gateway.core.errors import MalformedCredentials, StoreError, Unauthorized
 from gateway.core.permission import Permission
+from gateway.core.text import clean
 from gateway.services import Services
 from gateway.transports.address import address_of
 from gateway.transports.context import CALLER
@@ -23,6 +24,7 @@ METRICS: Final = "/metrics"
 SCHEME: Final = "bearer"
 QUERY: Final = frozenset({"access_token", "api_key", "token"})
 LONGEST_TOKEN: Final = 16_384
+SHOWN_CHARACTERS: Final = 100
 LOOK_SECONDS: Final = 0.5  # between looks at whether those who are being served still have their right
 
 
@@ -61,6 +63,9 @@ class Door:
             if request.path == METRICS:
                 caller.require(Permission.READ, METRICS)
         except Unauthorized as error:
+            wanted = f"{request.method} {clean(request.path, SHOWN_CHARACTERS)}"
+            about = {"address": address_of(request), "tool": wanted}
+            self.services.audit.record("call", **about, outcome=error.code, detail=error.detail)
             return self._challenge(problem_of(error))
         request[CALLER] = caller
         if caller.standing is None:

@@ -19,6 +19,7 @@ from gateway.core.job import JobView
 from gateway.core.text import clean
 from gateway.core.tool import Catalog
 from gateway.services import Services
+from gateway.transports.address import address_of
 from gateway.transports.context import TRACEPARENT, caller_of
 from gateway.transports.mcp_logging import Logs, Report
 from gateway.transports.selection import Selections
@@ -59,7 +60,7 @@ class Door:
             caller=caller(ctx),
             face=Face.STDIO if ctx.request is None else ctx.request.get(FACE, Face.MCP),
             client=_client(ctx),
-            address="" if ctx.request is None else ctx.request.remote or "",
+            address="" if ctx.request is None else address_of(ctx.request),
             wait_seconds=services.settings.mcp_wait_seconds,
             may_ask=can_answer(ctx),
             report=_to_each(_progress(ctx), self.logs.reporter(ctx)),

@@ -15,6 +15,7 @@ from gateway.core.answer import CursorPage, Page
 from gateway.core.text import clean
 from gateway.core.tool import Tool
 from gateway.transports import arguments, events
+from gateway.transports.address import address_of
 from gateway.transports.context import CATALOG, SERVICES, TRACEPARENT, caller_of
 from gateway.transports.expect import answer_expect
 from gateway.transports.ready import Ready
@@ -77,7 +78,7 @@ def _reading(request: web.Request) -> Call:
         request.app[SERVICES],
         caller_of(request),
         Face.REST,
-        address=request.remote or "",
+        address=address_of(request),
         client=_client(headers.get(hdrs.USER_AGENT, "")),
         traceparent=headers.get(TRACEPARENT, ""),
     )

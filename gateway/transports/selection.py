@@ -1,10 +1,11 @@
-"""Which tools a connection is offered: those that read, the core, all, or those it names; no more than are served."""
+"""Which tools a connection is offered: those that need `read`, the core, all, or those it names; of what is served."""
 
 from collections.abc import Iterable
 
 from gateway.core.errors import InvalidArgument
+from gateway.core.permission import Permission
 from gateway.core.text import clean
-from gateway.core.tool import Catalog, Effect, Tool
+from gateway.core.tool import Catalog, Tool
 
 ALL, CORE, READ = "all", "core", "read"
 SHOWN_CHARACTERS = 60
@@ -36,7 +37,7 @@ def _named(catalog: Catalog, word: str) -> Iterable[str]:
 
 
 def _reads(tool: Tool) -> bool:
-    return tool.effect is Effect.READ
+    return tool.permission is Permission.READ
 
 
 class Selections:

@@ -15,7 +15,9 @@ from gateway.calls import Call, Face, answer_question, run
 from gateway.core.access import Caller, CallerKind, Permission
 from gateway.core.audit import faults, written
 from gateway.core.errors import Forbidden, GatewayError
+from gateway.rights.issuing import issue
 from gateway.simulator import Simulator, SimulatorSettings
+from gateway.store.api_keys import NewKey
 from gateway.tools import CATALOG
 from tests.conftest import eventually
 
@@ -257,3 +259,26 @@ async def test_what_was_changed_taken_out_or_cut_off_is_found(gateway, archive):
             await verified(trail, [archive])
     with pytest.raises(GatewayError, match="cannot be read"):
         await verified(trail, [Path("nowhere")])
+
+
+async def test_the_window_is_shown_to_administrators_and_the_refused_stand_in_it(gateway, archive):
+    headers = {}
+    for name, role in (("vera", "viewer"), ("root", "admin")):
+        _, token = await issue(gateway.services.directory, NewKey(name, name, CallerKind.PERSON, (role,)))
+        headers[name] = {"Authorization": f"Bearer {token}"}
+    (await gateway.call("POST", "/vms/web-1/poweroff", headers=headers["vera"])).problem(403, "forbidden")
+    (await gateway.call("GET", "/vms", headers={"Authorization": "Bearer nonsense"})).problem(401, "unauthorized")
+    (await gateway.call("GET", "/audit", headers=headers["vera"])).problem(403, "forbidden")
+    shown = (await gateway.call("GET", "/audit?limit=3", headers=headers["root"])).body
+    told = [(entry.get("by"), entry["tool"], entry["outcome"]) for entry in shown]
+    assert told == [
+        ("vera", "get_audit", "forbidden"),
+        (None, "GET /vms", "unauthorized"),
+        ("vera", "power_off_vm", "forbidden"),
+    ]
+    assert shown[2]["rule"] == "no rule gives vera 'operate' here"
+    of_one = (await gateway.call("GET", "/audit?by=vera", headers=headers["root"])).body
+    assert {entry["by"] for entry in of_one} == {"vera"}
+    job = await gateway.accepted("POST", "/vms/web-1/poweroff", {}, headers["root"])
+    (accepted,) = entries(archive, event="call", job=job["id"])
+    assert accepted["rule"] == "role admin"

@@ -4,6 +4,7 @@ import pytest
 from inprocess import engine_settings, house
 from pydantic import ValidationError
 
+from gateway.rights.policy_file import WrongPolicy, parse_policy
 from gateway.settings import Settings
 from gateway.store.own_vms import OwnVms, system_uuid
 from tests.conftest import eventually
@@ -113,3 +114,20 @@ async def test_outside_the_window_the_next_opening_is_told(sim, redis_url):
 def test_a_window_that_cannot_be_read_is_a_wrong_setting():
     with pytest.raises(ValidationError, match="weekday"):
         Settings(maintenance_windows="* sometimes 01:00-02:00")
+
+
+async def test_the_policy_file_protects_as_well_and_at_once(sim, redis_url, tmp_path):
+    policy = tmp_path / "policy.yml"
+    policy.write_text("protected: [web-1]\nwindows: [web-2 mon 00:00-00:01]\n")
+    async with served(sim, redis_url, workers=0, policy_file=policy, allow_anonymous=True) as gateway:
+        (await gateway.call("POST", "/vms/web-1/poweroff")).problem(409, "protected")
+        (await gateway.call("POST", "/vms/web-2/poweroff")).problem(409, "outside_window")
+        policy.write_text("never_force: [web-1, 'tag:prod']\n")
+        (await gateway.call("POST", "/vms/web-1/forceoff")).problem(409, "protected")
+        assert (await gateway.call("POST", "/vms/web-1/poweroff")).status == 202
+        assert (await gateway.call("POST", "/vms/web-2/poweroff")).status == 202
+
+
+def test_a_wrong_window_in_the_policy_file_is_told_with_its_line():
+    with pytest.raises(WrongPolicy, match="line 2: 'sometimes' is no weekday"):
+        parse_policy("protected: web-1\nwindows: ['* sometimes 01:00-02:00']")

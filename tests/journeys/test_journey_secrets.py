@@ -1,6 +1,7 @@
 """Marked secrets are planted everywhere; no output, and nothing in Redis but what is sealed, holds one."""
 
 import asyncio
+import re
 import subprocess
 import sys
 from contextlib import asynccontextmanager
@@ -124,12 +125,12 @@ def enrolment(secret):
     return {"name": "enroll_key", "arguments": {"api_key": secret}}
 
 
-async def read_all(system):
+async def read_all(system, shown):
     """Return everything that a caller can read afterwards."""
-    jobs = (await system.call("GET", "/jobs?limit=100"))[1]
+    jobs = (await system.call("GET", "/jobs?limit=100", headers=shown))[1]
     details = [f"/jobs/{job['id']}?details=true" for job in jobs]
     paths = ["/health", "/readyz", "/metrics", "/tools", "/openapi.json", "/jobs", "/overview", "/freeze", *details]
-    return await told(system, *(("GET", path, None, {}) for path in paths))
+    return await told(system, *(("GET", path, None, shown) for path in paths))
 
 
 def command(environment, *words):
@@ -165,7 +166,7 @@ async def test_no_planted_secret_comes_out_anywhere(own_redis, tmp_path, shown):
             "OTEL_BSP_SCHEDULE_DELAY": "50",
         }
         try:
-            outputs = await outputs_of(system, spans)
+            outputs, key = await outputs_of(system, spans)
         finally:
             await system.stop()
         outputs["redis"] = (await dumped(url)).decode(errors="replace")
@@ -174,20 +175,29 @@ async def test_no_planted_secret_comes_out_anywhere(own_redis, tmp_path, shown):
     assert sim.actions, "nothing was done at all"
     assert all(outputs.values()), {name: len(text) for name, text in outputs.items()}
     assert "***" in outputs["answers"], "VergeOS repeated what it was sent, and that was cut out"
-    found = [(name, secret) for name, text in outputs.items() for secret in SECRETS.values() if secret in text]
+    secrets = [*SECRETS.values(), key.split("_", 2)[2]]  # what stands before it is the key's public id
+    found = [(name, secret) for name, text in outputs.items() for secret in secrets if secret in text]
     assert found == []
 
 
 async def outputs_of(system, spans):
-    """Run the whole of it; return what came out, by where."""
+    """Run the whole of it, at last with keys of the gateway's own; return what came out, by where."""
     await system.gateway()
     await system.worker()
     answers = await told(system, *provoking())
+    made = await asyncio.to_thread(
+        command, system.environment, *["keys", "create", "--name", "laptop", "--owner", "ann", "--role", "admin"]
+    )
+    key = re.search(r"vgk_\S+", made)[0]
+    shown = {"Authorization": f"Bearer {key}"}
+    asking = [("GET", "/keys", None, shown), ("GET", "/audit", None, shown), ("GET", "/vms", None, shown)]
+    wrong = {"Authorization": f"Bearer {key[:-3]}abc"}
+    answers += await told(system, *asking, ("GET", f"/vms?token={key}", None, {}), ("GET", "/vms", None, wrong))
     doctor = await asyncio.to_thread(command, system.environment, "doctor")
     audit = await asyncio.to_thread(command, system.environment, "audit", "show")
-    answers += await read_all(system)
+    answers += await read_all(system, shown)
     await eventually(lambda: any("VergeOS" in span for span in spans))
-    return {"answers": answers, "doctor": doctor, "audit shown": audit, "traces": "\n".join(spans)}
+    return {"answers": answers, "doctor": doctor, "audit shown": audit, "traces": "\n".join(spans)}, key
 
 
 def test_every_secret_of_the_settings_is_typed_as_one():
