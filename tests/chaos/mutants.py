@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -10,6 +11,13 @@ class Mutant:
 
     without: str
     apply: Callable[[], None]
+
+
+def put(where: Any, **parts: Any) -> None:
+    """Put other parts in place of those that a module or class has under these names. Raises AttributeError."""
+    for name, part in parts.items():
+        getattr(where, name)  # a mutant of what is no longer there would survive
+        setattr(where, name, part)
 
 
 def _no_fence() -> None:
@@ -21,7 +29,7 @@ def _no_fence() -> None:
         fence = int(await self.redis.hget(self.keys.job(job.id), "fence") or 0)
         return await save(self, Held(held.job, fence, held.asked), job, **how)
 
-    Jobs.save = unfenced
+    put(Jobs, save=unfenced)
 
 
 def _no_order() -> None:
@@ -35,21 +43,22 @@ def _no_order() -> None:
     async def in_any_order(self, held, job, *, acts=False, **how):
         return await save(self, held, job, **how)
 
-    Jobs.turn, Jobs.save = first, in_any_order
+    put(Jobs, turn=first, save=in_any_order)
 
 
 def _no_look() -> None:
     from gateway.core import acting
     from gateway.core.step import Look
-    from worker.steps import StepRun
+    from worker import steps
 
-    live = StepRun._live
+    live, refused = steps.StepRun._live, steps.target_refused
 
     async def blind(self, job, step):
         return await live(self, job, step) if isinstance(step, Look) else False
 
-    acting.unsettled = lambda _act, _seen, _now, _times: None
-    StepRun._live = blind
+    put(acting, unsettled=lambda _act, _seen, _now, _times: None)
+    put(steps, target_refused=lambda job, seen: None if seen is None else refused(job, seen))
+    put(steps.StepRun, _live=blind)
 
 
 def _no_sweeper() -> None:
@@ -58,7 +67,7 @@ def _no_sweeper() -> None:
     async def sweep(_services):
         return None
 
-    runner.sweep = sweep
+    put(runner, sweep=sweep)
 
 
 def _no_key() -> None:
@@ -67,7 +76,7 @@ def _no_key() -> None:
     async def known(*_):
         return None
 
-    submission._known = known
+    put(submission, _known=known)
 
 
 def _no_intent() -> None:
@@ -78,14 +87,13 @@ def _no_intent() -> None:
     async def answers_only(self, held, job, *, acts=False, **how):
         return Held(job, held.fence, held.asked) if acts else await save(self, held, job, **how)
 
-    Jobs.save = answers_only
+    put(Jobs, save=answers_only)
 
 
 def _no_identity() -> None:
     from worker import steps
 
-    assert steps.target_refused  # a name that nobody calls would be no mutant
-    steps.target_refused = lambda _job, _seen: None
+    put(steps, target_refused=lambda _job, _seen: None)
 
 
 MUTANTS = {

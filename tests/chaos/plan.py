@@ -76,7 +76,7 @@ def make_plan(seed: int, *, jobs: int, vms: int, kills: int) -> Plan:
     seconds = QUIET_SECONDS + max(jobs * SECONDS_PER_JOB, kills * SECONDS_PER_KILL)
     calls = tuple(_call(rng, number, rng.uniform(0, seconds), vms) for number in range(jobs))
     events = [*_kills(rng, kills, seconds), *_freezes(rng, kills, seconds), *_people(rng, jobs, vms, seconds)]
-    events += [*_faults(rng, jobs, seconds), *_store(rng, kills, seconds)]
+    events += [*_faults(rng, jobs, seconds), *_store(rng, jobs, kills, seconds)]
     return Plan(
         seed,
         vms,
@@ -199,7 +199,7 @@ def _faults(rng: random.Random, jobs: int, seconds: float) -> Iterator[Event]:
 def _fault(rng: random.Random, kind: str) -> dict[str, Any]:
     """Return a fault of the simulation; shares of a step stand for seconds, for engines run at different speeds."""
     if kind == "slow reads":
-        return {"kind": "latency", "share": round(rng.uniform(0.2, 0.7), 2), "method": "GET", "count": 40}
+        return {"kind": "latency", "share": round(rng.uniform(0.2, 0.7), 2), "method": "GET", "count": 60}
     if kind == "reads":
         return {"kind": "status", "status": rng.choice((500, 503)), "method": "GET", "count": rng.randint(1, 4)}
     fault: dict[str, Any] = {"kind": kind, "method": "POST|PUT", "path": WRITES, "count": rng.choice((1, 1, 2))}
@@ -216,14 +216,14 @@ def _fault(rng: random.Random, kind: str) -> dict[str, Any]:
     return fault
 
 
-def _store(rng: random.Random, kills: int, seconds: float) -> Iterator[Event]:
+def _store(rng: random.Random, jobs: int, kills: int, seconds: float) -> Iterator[Event]:
     """What befalls Redis: keys that are lost, and the copy of some seconds ago in place of the data."""
     for at in _moments(rng, max(kills // 2, 4), seconds):
         yield Event(at, "evict", options={"number": rng.randrange(10**6)})
-    for at in _moments(rng, max(kills // 2, 4), seconds):
+    for at in _moments(rng, max(jobs // 15, 4), seconds):
         yield Event(at, "fault", options=_fault(rng, "slow reads"))
-        for later in (0.1, 0.4, 0.7):  # steps that take long lose their leases, and two workers run the same one
-            yield Event(round(at + later, 3), "evict", options={"number": rng.randrange(10**6)})
+        for later in (0.1, 0.3, 0.5, 0.7):  # steps that take long lose their leases, and two workers run the same one
+            yield Event(round(at + later, 3), "lose_leases")
     for number in range(kills // 50 + (kills >= 10)):
         at = seconds * (number + 0.6) / (kills // 50 + 1)
         yield Event(round(at, 3), "go_back", "redis", {"seconds": round(rng.uniform(0.5, 3), 2)})

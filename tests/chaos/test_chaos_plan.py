@@ -13,7 +13,7 @@ def test_a_plan_has_the_calls_and_kills_that_were_asked_for_in_the_order_of_time
     assert (len(plan.calls), plan.kills, len(plan.characters)) == (400, 40, 10)
     assert len({call.tool for call in plan.calls}) == 12
     assert {event.what for event in plan.events} == {
-        *("kill", "freeze", "go_back", "evict", "fault", "blackout", "revoke", "meddle"),
+        *("kill", "freeze", "go_back", "evict", "lose_leases", "fault", "blackout", "revoke", "meddle"),
     }
     for moments in (plan.calls, plan.events):
         assert list(moments) == sorted(moments, key=lambda moment: moment.at)

@@ -97,18 +97,23 @@ class Trouble:
         self.house.done[f"person: {deed}"] += 1
 
     async def evict(self, event: Event) -> None:
-        """Redis loses keys that live for a time only, as one with an evicting policy does: steps and their leases."""
+        """Redis loses keys that live for a time only, as one with an evicting policy does: steps that are queued."""
         rng, keys = random.Random(event.options["number"]), Keys(SITE)
         async with Redis.from_url(self.house.redis.url, socket_timeout=2) as redis:
             active = [raw.decode() for raw in await redis.zrange(keys.active, 0, -1)]
-            for job_id in rng.sample(sorted(active), len(active) // 2):
-                if rng.random() < 0.3:
-                    await redis.delete(f"arq:job:{job_id}")
-                    await redis.zrem(keys.arq_queue, job_id)
-                else:  # its lease: another worker may take the very step that is being run
-                    await redis.delete(f"arq:in-progress:{job_id}")
-                    await redis.zadd(keys.arq_queue, {job_id: 1}, xx=True)
-        self.house.done["evict"] += 1
+            for job_id in rng.sample(sorted(active), len(active) // 4):
+                await redis.delete(f"arq:job:{job_id}")
+                await redis.zrem(keys.arq_queue, job_id)
+        self.house.done["steps evicted"] += 1
+
+    async def lose_leases(self, _event: Event) -> None:
+        """Redis loses the leases of all steps: another worker may take the very step that is being run."""
+        keys = Keys(SITE)
+        async with Redis.from_url(self.house.redis.url, socket_timeout=2) as redis:
+            for job_id in await redis.zrange(keys.active, 0, -1):
+                await redis.delete(b"arq:in-progress:" + job_id)
+                await redis.zadd(keys.arq_queue, {job_id: 1}, xx=True)
+        self.house.done["leases lost"] += 1
 
     async def calm(self) -> None:
         """End every fault, and let everything run that was stopped."""
