@@ -260,17 +260,18 @@ class Jobs:
             schedule.wake(pipe, self.keys.arq_queue, ids, await redis_time(self.redis))
             await pipe.execute()
 
-    async def rescue(self) -> int:
-        """Queue a step for each open job that has none; return how many there were."""
+    async def rescue(self, within: float) -> int:
+        """Queue a step for each open job that has none within so many seconds; return how many there were."""
         with store_errors():
             ids = [raw.decode() for raw in await self.redis.zrange(self.keys.active, 0, -1)]
-            lost = await schedule.lost(self.redis, self.keys.arq_queue, ids)
-            known = await kept(self.redis, self.keys, lost)
             now = await redis_time(self.redis)
+            lost = await schedule.lost(self.redis, self.keys.arq_queue, ids, now + within)
+            known = await kept(self.redis, self.keys, lost)
             pipe = self.redis.pipeline(transaction=True)
             for job_id in lost:
                 if job_id in known:
                     schedule.arm(pipe, self.keys.arq_queue, job_id, now)
+                    schedule.wake(pipe, self.keys.arq_queue, [job_id], now)
                 else:  # its record is gone: Redis came back from an older copy
                     pipe.zrem(self.keys.active, job_id)
                     pipe.zrem(self.keys.unbegun, job_id)

@@ -44,8 +44,12 @@ def wake(pipe: RedisClient, queue: str, job_ids: Iterable[str], now: float) -> N
         pipe.zadd(queue, scores, xx=True, lt=True)
 
 
-async def lost(redis: RedisClient, queue: str, job_ids: Iterable[str]) -> list[str]:
-    """Return those of the jobs that miss their arq job or their place in the queue; two commands for a thousand."""
+async def lost(redis: RedisClient, queue: str, job_ids: Iterable[str], latest: float) -> list[str]:
+    """Return those of the jobs that miss their arq job or their place in the queue; two commands for a thousand.
+
+    A place past `latest` (Unix seconds) is none: arq moves a step by adding to its score, and two workers that ran
+    the same one, or one whose clock is ahead, move it too far.
+    """
     ids, missing = list(job_ids), []
     for start in range(0, len(ids), CHUNK):
         chunk = ids[start : start + CHUNK]
@@ -58,5 +62,7 @@ async def lost(redis: RedisClient, queue: str, job_ids: Iterable[str]) -> list[s
             for step in steps:
                 pipe.exists(step)
             places = [found and place for place, found in zip(places, await pipe.execute(), strict=True)]
-        missing += [job_id for job_id, place in zip(chunk, places, strict=True) if not place]
+        missing += [
+            job_id for job_id, place in zip(chunk, places, strict=True) if not place or float(place) > latest * 1000
+        ]
     return missing

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 CALLERS = ("ann", "ben", "cron", "agent-7")
-SECONDS_PER_JOB, SECONDS_PER_KILL = 0.2, 2.0  # how fast the plan goes on two cores
+SECONDS_PER_CALL, SECONDS_PER_KILL = 0.15, 2.0  # how fast the plan goes on two cores
 QUIET_SECONDS = 3.0  # at its begin: whoever is killed has worked before
 BY_HAND = "by=person"  # in the query of what people do in VergeOS' own UI: faults leave that alone
 WRITES = f"^(?!.*{BY_HAND}).*(vm_actions|vnet_actions|tenant_actions|machine_snapshots|machine_drives|/vms/)"
@@ -73,7 +73,7 @@ class Plan:
 def make_plan(seed: int, *, jobs: int, vms: int, kills: int) -> Plan:
     """Return the plan of a seed: the same for the same numbers, on any machine."""
     rng = random.Random(f"{seed}/{jobs}/{vms}/{kills}")
-    seconds = QUIET_SECONDS + max(jobs * SECONDS_PER_JOB, kills * SECONDS_PER_KILL)
+    seconds = QUIET_SECONDS + max(jobs * SECONDS_PER_CALL, kills * SECONDS_PER_KILL)
     calls = tuple(_call(rng, number, rng.uniform(0, seconds), vms) for number in range(jobs))
     events = [*_kills(rng, kills, seconds), *_freezes(rng, kills, seconds), *_people(rng, jobs, vms, seconds)]
     events += [*_faults(rng, jobs, seconds), *_store(rng, jobs, kills, seconds)]
@@ -178,8 +178,8 @@ def _freezes(rng: random.Random, kills: int, seconds: float) -> Iterator[Event]:
 def _people(rng: random.Random, jobs: int, vms: int, seconds: float) -> Iterator[Event]:
     """People in VergeOS' own UI: they start, stop, rename and change VMs, and now and then replace one."""
     deeds = ("kill", "poweron", "poweroff", "rename", "cores", "replace")
-    for number, at in enumerate(_moments(rng, jobs // 8, seconds)):
-        deed = rng.choices(deeds, (15, 15, 10, 40, 15, 5))[0]
+    for number, at in enumerate(_moments(rng, jobs // 10, seconds)):
+        deed = rng.choices(deeds, (20, 20, 15, 15, 20, 4))[0]
         yield Event(at, "meddle", str(rng.randrange(vms)), {"deed": deed, "number": number})
 
 
