@@ -129,7 +129,7 @@ async def test_what_is_followed_is_told_also_after_the_gateway_was_restarted(sim
     assert second.url == first.url
 
 
-@MODES
+@pytest.mark.parametrize("mode", ["auto", pytest.param("legacy", marks=pytest.mark.slow)])
 async def test_the_bridge_outlives_the_gateway_and_says_meanwhile_what_is_wrong(sim, settings, mode):
     async with AsyncExitStack() as client_left:
         async with house(sim, settings) as first:

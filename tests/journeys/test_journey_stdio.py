@@ -91,3 +91,33 @@ async def test_nothing_but_json_is_said_on_stdout(environment):
     answers = [json.loads(line) for line in out.splitlines()]
     assert {answer["id"] for answer in answers} == {1, 2, 3, None}
     assert {answer["jsonrpc"] for answer in answers} == {"2.0"}
+
+
+WITHOUT = """
+import asyncio, os, sys
+import aiohttp, arq, fakeredis, mcp.server, redis.asyncio, structlog  # which see to their platforms themselves
+for name in ("fcntl", "pwd", "grp", "termios", "resource"):
+    sys.modules[name] = None
+del os.getuid, os.fork, os.killpg, os.geteuid
+
+def refuse(*_):
+    raise NotImplementedError
+
+asyncio.unix_events._UnixSelectorEventLoop.add_signal_handler = refuse
+from gateway.store import embedded
+embedded.server_binary = lambda: None
+from gateway.__main__ import main
+sys.exit(main(["stdio"]))
+"""
+
+
+@pytest.mark.slow
+async def test_what_windows_lacks_is_not_needed(environment, vm):
+    """No POSIX module, no signal handlers, no Redis server: jobs are made and carried out all the same."""
+    command = StdioServerParameters(command=sys.executable, args=["-c", WITHOUT], env=environment)
+    async with Client(stdio_client(command)) as alone:
+        job = (await alone.call_tool("power_off_vm", PATIENT)).structured_content
+        await eventually(vm.power_actions)
+        vm.stop()
+        await completed(alone, job["id"])
+    assert vm.power_actions() == ["poweroff"]

@@ -184,3 +184,12 @@ async def test_a_body_that_does_not_come_is_given_up(served, monkeypatch):
     monkeypatch.setattr(mcp_wire, "BODY_SECONDS", 0.05)
     head = "POST /message HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
     assert (await raw(served, head.encode())).startswith(b"HTTP/1.1 408")
+
+
+async def test_many_bodies_that_come_slowly_hold_up_nobody_and_are_given_up(served, http, monkeypatch):
+    monkeypatch.setattr(mcp_wire, "BODY_SECONDS", 0.5)
+    head = "POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
+    slow = [asyncio.create_task(raw(served, head.encode())) for _ in range(60)]
+    async with http.post(f"{served.url}/message", json=asked("ping")) as reply:
+        assert reply.status == 200
+    assert {(await task).split()[1] for task in slow} == {b"408"}
