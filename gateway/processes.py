@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import gc
 import signal
 import tempfile
 from collections.abc import AsyncIterator
@@ -60,6 +61,7 @@ def run(options: argparse.Namespace) -> None:
     logs.configure(settings.log_level)
     service = "vergeos-gateway-worker" if options.command == "worker" else "vergeos-gateway"
     with tracing(settings.otel_exporter_otlp_endpoint, service):
+        gc.freeze()  # what was imported stays for good: no collection need look through it while somebody waits
         asyncio.run(COMMANDS[options.command](settings, options))
 
 

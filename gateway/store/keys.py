@@ -10,6 +10,7 @@ AUDIT_WINDOW_LENGTH = 10_000  # what can be looked at; the archive holds all
 JOB_CALLS_KEPT = 100
 DURATIONS_KEPT = 50  # of each kind of job, for its median
 DURATION_SECONDS = 30 * DAY_SECONDS
+STAGED_SECONDS = 60  # a refill that takes longer than this to be stored has failed
 VIEW_SECONDS = DAY_SECONDS  # rows nobody asks for go; how long they may be *served* is the view's own lifetime
 LATCH_SECONDS = 30 * DAY_SECONDS
 SESSION_SECONDS = 20 * 3_600  # below VergeOS' 24 h of inactivity
@@ -155,6 +156,10 @@ class Keys:
     def view_rows(self, name: str) -> str:
         """Hash: row key -> row (JSON). A day."""
         return self._key("view-rows", name)
+
+    def view_staged(self, name: str, part: str) -> str:
+        """Hash: rows of a refill that is on its way. A minute at most."""
+        return self._key("view-staged", name, part)
 
     def view_refresh(self, name: str) -> str:
         """String: which process refreshes the view now. Seconds."""

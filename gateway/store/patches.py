@@ -23,6 +23,11 @@ class Patch:
         """Return what `as_json` gave; an empty patch where nothing is stored."""
         return cls() if stored is None else cls(*orjson.loads(stored))
 
+    @property
+    def latest(self) -> int:
+        """The generation of the last change."""
+        return max(self.gone, self.whole, *(generation for generation, _ in self.members.values()), 0)
+
     def as_json(self) -> bytes:
         """Return the patch for storing."""
         return orjson.dumps((self.gone, self.whole, self.members))

@@ -8,7 +8,8 @@ whole would let a busy hour of jobs keep a long list from ever being read.
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+import secrets
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import Final, Self, TypeVar
@@ -18,7 +19,7 @@ from redis.exceptions import WatchError
 
 from gateway.core.errors import StoreError
 from gateway.store.connection import RedisClient, redis_time, store_errors
-from gateway.store.keys import EVENT_STREAM_LENGTH, VIEW_SECONDS, Keys
+from gateway.store.keys import EVENT_STREAM_LENGTH, STAGED_SECONDS, VIEW_SECONDS, Keys
 from gateway.store.patches import Patch, RowChange
 
 Result = TypeVar("Result")
@@ -26,6 +27,7 @@ Result = TypeVar("Result")
 RACES: Final = 50  # each lost one means that another process got its change through
 MICROSECONDS: Final = 1_000_000
 DIGEST: Final = "digest"  # of the rows of the last fill, until a patch: it tells whether the next fill differs
+ROWS_A_PART: Final = 500  # sent to Redis at a time: 2 to 3 ms
 PATCH: Final = "patch:"  # before the row key, in the view's hash
 
 
@@ -49,6 +51,15 @@ class Stored:
     generation: int
     as_of: float
     rows: dict[str, bytes]
+
+
+@dataclass(frozen=True)
+class Patched:
+    """What was patched of a view's rows: the rows (JSON) by their keys, None = gone."""
+
+    generation: int
+    as_of: float
+    rows: dict[str, bytes | None]
 
 
 @dataclass(frozen=True)
@@ -104,14 +115,37 @@ class ViewStore:
             return None
         return Stored(state.generation, state.as_of, {key.decode(): row for key, row in rows.items()})
 
+    async def patched(self, name: str, since: int) -> Patched | None:
+        """Return the rows that were patched after the generation `since`.
+
+        None where that does not tell all: the view was filled or dropped since, or changes just now.
+        """
+        with store_errors():
+            async with self._redis.pipeline() as pipe:
+                await pipe.watch(self._keys.view(name))
+                fields = await pipe.hgetall(self._keys.view(name))
+                state = _State.of([fields.get(field.encode()) for field in _STATE])
+                keys = [key for key, patch in _patches(fields) if patch.latest > since]
+                if state.as_of is None or state.filled > since or not keys:
+                    return None
+                pipe.multi()
+                pipe.hmget(self._keys.view_rows(name), keys)
+                try:
+                    (rows,) = await pipe.execute()
+                except WatchError:
+                    return None
+        return Patched(state.generation, state.as_of, dict(zip(keys, rows, strict=True)))
+
     async def replace(
         self, name: str, rows: Mapping[str, bytes], *, as_of: float, begun_generation: int
     ) -> Stored | None:
         """Store the rows of a refill; return them as they stand now, with what was patched since it began.
 
         `as_of` and `begun_generation` are `now` and `generation` of the head that the refill began with. None
-        means refused, nothing stored: another fill or a drop came between; begin anew.
+        means refused, nothing stored: another fill or a drop came between; begin anew. The rows are sent in parts
+        beforehand, so that nobody waits for thousands of them.
         """
+        staged = self._keys.view_staged(name, secrets.token_hex(8))
 
         async def change(pipe: RedisClient) -> Stored | None:
             fields = await pipe.hgetall(self._keys.view(name))
@@ -119,17 +153,26 @@ class ViewStore:
             if state.filled > begun_generation:
                 return None
             now, known = await redis_time(pipe), fields.get(DIGEST.encode())
-            stored = Stored(_next(now, state.generation), as_of, _overlaid(rows, fields, begun_generation))
-            digest = _digest(stored.rows)
+            changed = _overlaid(rows, fields, begun_generation)
+            standing = {key: row for key, row in {**rows, **changed}.items() if row is not None}
+            stored = Stored(_next(now, state.generation), as_of, standing)
+            digest = await asyncio.to_thread(_digest, stored.rows)
             pipe.multi()
             self._clear(pipe, name, stored.generation)
             pipe.hset(self._keys.view(name), mapping={"as_of": repr(as_of), "count": len(stored.rows), DIGEST: digest})
-            if stored.rows:
-                pipe.hset(self._keys.view_rows(name), mapping=stored.rows)
+            if rows:
+                pipe.rename(staged, self._keys.view_rows(name))
+            for key, row in changed.items():
+                self._put(pipe, name, key, row)
             self._tell(pipe, name, stored.generation, same=digest == known)
             return stored
 
-        return await self._change([name], change)
+        try:
+            await self._stage(staged, rows)
+            return await self._change([name], change)
+        finally:
+            with suppress(StoreError), store_errors():
+                await self._redis.unlink(staged)
 
     async def patch(self, name: str, changes: Mapping[str, RowChange], *, drop: Collection[str] = ()) -> int:
         """Change single rows of a view, throw away the views in `drop`, and return the generation of all since.
@@ -179,6 +222,16 @@ class ViewStore:
                     with suppress(WatchError):
                         await pipe.execute()
 
+    async def _stage(self, staged: str, rows: Mapping[str, bytes]) -> None:
+        """Send the rows of a refill in parts, under a name of their own."""
+        items = list(rows.items())
+        with store_errors():
+            for start in range(0, len(items), ROWS_A_PART):
+                async with self._redis.pipeline() as pipe:
+                    pipe.hset(staged, mapping=dict(items[start : start + ROWS_A_PART]))
+                    pipe.expire(staged, STAGED_SECONDS)
+                    await pipe.execute()
+
     async def _change(self, names: Sequence[str], change: Callable[[RedisClient], Awaitable[Result]]) -> Result:
         """Carry out `change`, which reads and then queues its writes, as one; anew when another came between.
 
@@ -202,11 +255,14 @@ class ViewStore:
         pipe.hset(self._keys.view(name), mapping={"generation": generation, "filled": generation})
 
     def _put_row(self, pipe: RedisClient, name: str, key: str, old: bytes | None, new: bytes | None) -> None:
-        if new is None:
+        self._put(pipe, name, key, new)
+        pipe.hincrby(self._keys.view(name), "count", (new is not None) - (old is not None))
+
+    def _put(self, pipe: RedisClient, name: str, key: str, row: bytes | None) -> None:
+        if row is None:
             pipe.hdel(self._keys.view_rows(name), key)
         else:
-            pipe.hset(self._keys.view_rows(name), key, new)
-        pipe.hincrby(self._keys.view(name), "count", (new is not None) - (old is not None))
+            pipe.hset(self._keys.view_rows(name), key, row)
 
     def _tell(self, pipe: RedisClient, name: str, generation: int, *, same: bool = False) -> None:
         """Let the view live on, and every process drop what it remembers of it; `same`: its rows are as before."""
@@ -228,20 +284,17 @@ def _next(now: float, *known: int) -> int:
 
 def _digest(rows: Mapping[str, bytes]) -> bytes:
     """Return what tells rows from others; in another order they count as others."""
-    told = hashlib.blake2b(digest_size=16)
-    for row in rows.values():
-        told.update(row)
-    return told.hexdigest().encode()
+    return hashlib.blake2b(b"".join(rows.values()), digest_size=16).hexdigest().encode()
 
 
-def _overlaid(rows: Mapping[str, bytes], fields: Mapping[bytes, bytes], since: int) -> dict[str, bytes]:
-    """Return `rows` with the patches after the generation `since` that a view's hash remembers."""
-    standing = dict(rows)
+def _patches(fields: Mapping[bytes, bytes]) -> Iterator[tuple[str, Patch]]:
+    """Yield the patches that a view's hash remembers, by the keys of their rows."""
     for field, value in fields.items():
-        if not field.startswith(PATCH.encode()):
-            continue
-        key = field.decode().removeprefix(PATCH)
-        row = Patch.from_json(value).over(standing.pop(key, None), since)
-        if row is not None:
-            standing[key] = row
-    return standing
+        if field.startswith(PATCH.encode()):
+            yield field.decode().removeprefix(PATCH), Patch.from_json(value)
+
+
+def _overlaid(rows: Mapping[str, bytes], fields: Mapping[bytes, bytes], since: int) -> dict[str, bytes | None]:
+    """Return those of `rows` that patches after the generation `since` change, as they are then; None = gone."""
+    patched = ((key, patch.over(rows.get(key), since)) for key, patch in _patches(fields))
+    return {key: row for key, row in patched if row != rows.get(key)}

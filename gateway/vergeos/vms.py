@@ -9,6 +9,7 @@ from gateway.vergeos import rows
 from gateway.vergeos.client import VergeClient
 from gateway.vergeos.columns import exact
 from gateway.vergeos.filters import Filter, all_of, any_of, at_least, at_most, eq
+from gateway.vergeos.slices import in_slices
 
 SAME_NAME_LIMIT = 20  # more VMs of one name than anybody needs to be told apart
 MACHINES_A_REQUEST = 200
@@ -20,7 +21,7 @@ async def list_vms(client: VergeClient) -> list[VmRow]:
     """Return every VM but the snapshots' hidden copies, by name; one request per 1,000 (VergeOS API notes 3.1)."""
     found: dict[VmKey, VmRow] = {}
     async for page in client.all_rows("vms", fields=rows.VM_LIST_FIELDS, filter=_NOT_SNAPSHOTS, sort="+name"):
-        found.update((row.id, row) for row in map(rows.vm_row, page))
+        found.update((row.id, row) for row in await in_slices(page, rows.vm_row))
     return list(found.values())
 
 

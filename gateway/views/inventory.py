@@ -13,8 +13,8 @@ from gateway.core.vm import VmRow
 from gateway.vergeos.client import VergeClient
 from gateway.vergeos.vms import find_vms
 from gateway.views.declared import VMS, T, View, vm_view
-from gateway.views.reader import cannot_be_asked
 from gateway.views.reads import ANY_AGE, Reads
+from gateway.views.remembered import cannot_be_asked
 
 NAME_PREFIX = "name:"
 KEY_DIGITS = 18  # every number of so many digits fits into the 64 bits of a key

@@ -2,104 +2,27 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from gateway.core.answer import Source
-from gateway.core.errors import StoreError, UpstreamError, VergeOSBusy, VergeOSCertificate, VergeOSUnauthorized
-from gateway.core.pace import UNHURRIED, Pace
-from gateway.store.rows import Head, Stored, ViewStore
+from gateway.core.errors import StoreError, UpstreamError, VergeOSBusy
 from gateway.vergeos import spending
-from gateway.vergeos.client import VergeClient
+from gateway.views.arranging import arranged, parsed, rearranged, written
 from gateway.views.declared import View
-from gateway.views.outage import Outage
+from gateway.views.remembered import Flight, Memo, Moment, Surroundings, cannot_be_asked
 from gateway.views.rows import Rows
 
 T = TypeVar("T", bound=BaseModel)
-Item = TypeVar("Item")
-Turned = TypeVar("Turned")
 
-STALE_SECONDS = 600.0  # older rows are not shown even while VergeOS cannot be asked, unless a setting says otherwise
 CLAIM_SECONDS = 10.0  # one process refills for all this long; then another tries
 PAUSE_SECONDS = 0.02  # between looks at whether the process that refills has done it
 REFILLS = 5  # refused one after the other: something is wrong, and the reader is told to come back
-ROWS_A_SLICE = 200  # turned into JSON or back without letting others run: 2 to 3 ms
 HOT_READS_A_SECOND = 3.0  # a view read as often as this is refilled before its life is over
 LEAST_LEAD_SECONDS, MOST_LEAD = 0.25, 0.2  # how long before; the most is a part of its life
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What readers work with.
-
-    `clock` measures ages and never goes back; `wall` is Unix time, used only while Redis' time is not to be
-    had. `owner` names this process where processes agree on who refills. `pace` makes lifetimes follow the budget.
-    `outage` is shared by all readers.
-    """
-
-    vergeos: VergeClient
-    store: ViewStore
-    owner: str
-    clock: Callable[[], float]
-    wall: Callable[[], float]
-    pace: Pace = UNHURRIED
-    stale_seconds: float = STALE_SECONDS
-    outage: Outage = field(default_factory=Outage)
-
-
-def cannot_be_asked(error: UpstreamError) -> bool:
-    """Tell whether VergeOS is out of reach, rather than having answered that it will not."""
-    return error.retryable or isinstance(error, VergeOSUnauthorized | VergeOSCertificate)
-
-
-@dataclass(frozen=True)
-class _Moment:
-    """A head and the local time just before it was asked for, by which its times are known on our clock."""
-
-    head: Head
-    at: float
-
-    @property
-    def asked_at(self) -> float | None:
-        """When VergeOS was asked for the stored rows, on our clock and rather too early than too late.
-
-        None where there are none, or where Redis' clock went back: their age is unknown then.
-        """
-        if self.head.as_of is None or self.head.as_of > self.head.now:
-            return None
-        return self.at - (self.head.now - self.head.as_of)
-
-
-@dataclass
-class _Memo(Generic[T]):
-    """What this process remembers; `parsed` holds each row by its stored bytes, so that only changed ones are read."""
-
-    rows: Rows[T]
-    parsed: Mapping[bytes, T]
-    asked_at: float
-    outdated: bool = False  # changed since, by whichever process
-    reads: int = 0  # since it was remembered
-    renewing: bool = False
-
-
-@dataclass(frozen=True)
-class _Flight(Generic[T]):
-    """One way to VergeOS; it may come back with stored rows asked for after `not_before`."""
-
-    task: asyncio.Task[Rows[T]]
-    begun_at: float
-    not_before: float
-
-    def serves(self, not_before: float) -> bool:
-        """Tell whether a caller who needs rows asked for after `not_before` may take what the flight brought."""
-        if self.begun_at < not_before:
-            return False
-        failed = self.task.cancelled() or self.task.exception() is not None
-        return failed or self.task.result().source is not Source.CACHE or self.not_before >= not_before
 
 
 class Reader(Generic[T]):
@@ -108,8 +31,8 @@ class Reader(Generic[T]):
     def __init__(self, view: View[T], around: Surroundings) -> None:
         self._view = view
         self._around = around
-        self._memo: _Memo[T] | None = None
-        self._flight: _Flight[T] | None = None
+        self._memo: Memo[T] | None = None
+        self._flight: Flight[T] | None = None
         self._least_generation = 0  # what is older has been changed since
         self._refill_seconds = 0.0  # that the last flight took
 
@@ -189,7 +112,7 @@ class Reader(Generic[T]):
         except StoreError:
             memo = self._left(not_before)
             return None if memo is None else memo.rows.by_key.get(key)
-        asked_at = _Moment(head, at).asked_at
+        asked_at = Moment(head, at).asked_at
         if row is None or asked_at is None or asked_at < not_before or head.generation < self._least_generation:
             return None
         with suppress(ValidationError):
@@ -216,26 +139,26 @@ class Reader(Generic[T]):
         """Return how old rows may be that somebody wants without asking VergeOS."""
         return self._lifetime if wanted is None else min(wanted, self._around.stale_seconds)
 
-    def _renew_in_time(self, memo: _Memo[T], left: float, lifetime: float) -> None:
+    def _renew_in_time(self, memo: Memo[T], left: float, lifetime: float) -> None:
         """Begin the refill of a view with so many seconds of its life left; nobody waits for it."""
         if left < min(max(2 * self._refill_seconds, LEAST_LEAD_SECONDS), MOST_LEAD * lifetime):
             memo.renewing = True
             self._flight = self._take_off(math.nextafter(memo.asked_at, math.inf))
 
-    def _remembered(self, not_before: float) -> _Memo[T] | None:
+    def _remembered(self, not_before: float) -> Memo[T] | None:
         memo = self._memo
         return None if memo is None or memo.outdated or memo.asked_at < not_before else memo
 
-    def _left(self, not_before: float) -> _Memo[T] | None:
+    def _left(self, not_before: float) -> Memo[T] | None:
         """Return what is remembered even if it was changed since: with Redis away it is the last there is."""
         memo = self._memo
         return None if memo is None or memo.asked_at < not_before else memo
 
-    def _take_off(self, not_before: float) -> _Flight[T]:
+    def _take_off(self, not_before: float) -> Flight[T]:
         begun_at = self._around.clock()
         task = asyncio.create_task(self._land(not_before), name=f"view {self._view.name}")
         task.add_done_callback(_heard)
-        return _Flight(task, begun_at, not_before)
+        return Flight(task, begun_at, not_before)
 
     async def _land(self, not_before: float) -> Rows[T]:
         """Fly once; where VergeOS cannot be asked, fall back on rows that were not thrown away yet."""
@@ -295,11 +218,11 @@ class Reader(Generic[T]):
             with suppress(StoreError):
                 await around.store.release(name, around.owner)
 
-    async def _moment(self) -> _Moment:
+    async def _moment(self) -> Moment:
         at = self._around.clock()
-        return _Moment(await self._around.store.head(self._view.name), at)
+        return Moment(await self._around.store.head(self._view.name), at)
 
-    async def _adopted(self, moment: _Moment, not_before: float) -> Rows[T] | None:
+    async def _adopted(self, moment: Moment, not_before: float) -> Rows[T] | None:
         """Return the stored rows and remember them; None where they are too old, or not to be used."""
         head, asked_at = moment.head, moment.asked_at
         if asked_at is None or asked_at < not_before or head.generation < self._least_generation:
@@ -308,62 +231,76 @@ class Reader(Generic[T]):
         if memo is not None and (memo.rows.generation, memo.rows.as_of) == (head.generation, head.as_of):
             memo.asked_at = asked_at
             return memo.rows
+        try:
+            return await self._changed(moment) or await self._loaded(moment)
+        except ValidationError:  # another version of the gateway wrote them
+            return None
+
+    async def _changed(self, moment: Moment) -> Rows[T] | None:
+        """Return the remembered rows with the few that were patched since; None where more has changed than that."""
+        memo, store = self._memo, self._around.store
+        if memo is None or memo.rows.as_of != moment.head.as_of:
+            return None
+        stored = await store.patched(self._view.name, memo.rows.generation)
+        if stored is None or stored.as_of != memo.rows.as_of:
+            return None
+        texts = [text for text in stored.rows.values() if text is not None]
+        rows = await parsed(self._view, texts, memo.parsed)
+        changed = {key: None if text is None else rows[text] for key, text in stored.rows.items()}
+        news = await rearranged(self._view, memo.rows, changed, generation=stored.generation)
+        return self._keep(news, {**memo.parsed, **rows}, memo.asked_at)
+
+    async def _loaded(self, moment: Moment) -> Rows[T] | None:
+        """Return the stored rows; None where they are not there, or not to be used."""
         stored = await self._around.store.load(self._view.name)
         if stored is None:
             return None
-        try:
-            parsed = await self._parsed(stored, {} if memo is None else memo.parsed)
-        except ValidationError:  # another version of the gateway wrote them
-            return None
-        return self._remember(parsed, stored.generation, stored.as_of, moment.at - (head.now - stored.as_of))
+        rows = await parsed(self._view, stored.rows.values(), {} if self._memo is None else self._memo.parsed)
+        return await self._remember(rows, stored.generation, stored.as_of, moment.at - (moment.head.now - stored.as_of))
 
-    async def _refill(self, moment: _Moment) -> Rows[T] | None:
+    async def _refill(self, moment: Moment) -> Rows[T] | None:
         """Ask VergeOS and store what it says; None where that is refused, or was changed again already."""
         name, head = self._view.name, moment.head
-        parsed = await self._asked()
-        rows = {str(self._view.key(row)): json for json, row in parsed.items()}
+        found = await self._asked()
+        rows = {str(self._view.key(row)): json for json, row in found.items()}
         try:
             stored = await self._around.store.replace(name, rows, as_of=head.now, begun_generation=head.generation)
         except StoreError:
-            return self._remember_alone(parsed, head.now, moment.at).told_as(Source.LIVE)
+            return (await self._remember_alone(found, head.now, moment.at)).told_as(Source.LIVE)
         if stored is None:
             return None
-        parsed = await self._parsed(stored, parsed)
-        remembered = self._remember(parsed, stored.generation, head.now, moment.at)
+        found = await parsed(self._view, stored.rows.values(), found)
+        remembered = await self._remember(found, stored.generation, head.now, moment.at)
         return None if remembered is None else remembered.told_as(Source.LIVE)
 
     async def _unstored(self) -> Rows[T]:
         """Ask VergeOS and keep what it says in this process alone: Redis is away."""
         at, as_of = self._around.clock(), self._around.wall()
-        return self._remember_alone(await self._asked(), as_of, at).told_as(Source.LIVE)
+        return (await self._remember_alone(await self._asked(), as_of, at)).told_as(Source.LIVE)
 
     async def _asked(self) -> dict[bytes, T]:
         """Ask VergeOS; return the rows by what is stored of each."""
-        with spending.refilling(self._view.name, self._around.pace.lifetime(self._view.lifetime_seconds)):
-            rows = list(await self._view.query(self._around.vergeos))
-        written = await _in_slices(rows, lambda row: row.model_dump_json().encode())
-        return dict(zip(written, rows, strict=True))
+        with spending.refilling(self._view.name, self._lifetime):
+            return await written(await self._view.query(self._around.vergeos))
 
-    async def _parsed(self, stored: Stored, known: Mapping[bytes, T]) -> dict[bytes, T]:
-        def parse(json: bytes) -> T:
-            row = known.get(json)
-            return self._view.parse(json) if row is None else row
-
-        written = list(stored.rows.values())
-        return dict(zip(written, await _in_slices(written, parse), strict=True))
-
-    def _remember(self, parsed: Mapping[bytes, T], generation: int, as_of: float, asked_at: float) -> Rows[T] | None:
+    async def _remember(
+        self, found: Mapping[bytes, T], generation: int, as_of: float, asked_at: float
+    ) -> Rows[T] | None:
         """Keep and return rows; None where a later change is known."""
-        if generation < self._least_generation:
-            return None
-        rows = Rows.of(self._view, parsed.values(), generation=generation, as_of=as_of)
-        self._memo = _Memo(rows, parsed, asked_at)
+        rows = await arranged(self._view, found.values(), generation=generation, as_of=as_of)
+        return self._keep(rows, found, asked_at)
+
+    async def _remember_alone(self, found: Mapping[bytes, T], as_of: float, asked_at: float) -> Rows[T]:
+        """Keep and return rows that Redis does not have; any change that is heard of puts them out of use."""
+        generation = self._least_generation
+        rows = await arranged(self._view, found.values(), generation=generation, as_of=as_of)
+        self._memo = Memo(rows, found, asked_at, outdated=generation < self._least_generation)
         return rows
 
-    def _remember_alone(self, parsed: Mapping[bytes, T], as_of: float, asked_at: float) -> Rows[T]:
-        """Keep and return rows that Redis does not have; any change that is heard of puts them out of use."""
-        rows = Rows.of(self._view, parsed.values(), generation=self._least_generation, as_of=as_of)
-        self._memo = _Memo(rows, parsed, asked_at)
+    def _keep(self, rows: Rows[T], found: Mapping[bytes, T], asked_at: float) -> Rows[T] | None:
+        if rows.generation < self._least_generation:
+            return None
+        self._memo = Memo(rows, found, asked_at)
         return rows
 
 
@@ -371,13 +308,3 @@ def _heard(task: asyncio.Task[Rows[T]]) -> None:
     """Take note of a failure that no caller is left to hear of, or asyncio would log it."""
     if not task.cancelled():
         task.exception()
-
-
-async def _in_slices(items: Sequence[Item], turn: Callable[[Item], Turned]) -> list[Turned]:
-    """Return `turn` of every item; others get to run meanwhile."""
-    turned: list[Turned] = []
-    for start in range(0, len(items), ROWS_A_SLICE):
-        if start:
-            await asyncio.sleep(0)
-        turned.extend(map(turn, items[start : start + ROWS_A_SLICE]))
-    return turned

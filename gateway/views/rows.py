@@ -1,14 +1,13 @@
 """What a view answers: its rows, found by key and by name, and how fresh they are."""
 
 import dataclasses
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Self, TypeVar
 
 from pydantic import BaseModel
 
 from gateway.core.answer import Source
-from gateway.views.declared import View
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -32,17 +31,6 @@ class Rows(Generic[T]):
     older_because: str = ""
     rendered: dict[Hashable, Any] = field(default_factory=dict, compare=False)
     answers: dict[Hashable, Any] = field(default_factory=dict, compare=False)
-
-    @classmethod
-    def of(cls, view: View[T], rows: Iterable[T], *, generation: int, as_of: float) -> Self:
-        """Return rows with their indexes, in the view's order, with `Source.CACHE`."""
-        ordered = tuple(sorted(rows, key=view.order))
-        by_name: dict[str, tuple[T, ...]] = {}
-        for row in ordered:
-            label = view.label(row)
-            by_name[label] = (*by_name.get(label, ()), row)
-        by_key = {view.key(row): row for row in ordered}
-        return cls(ordered, generation, as_of, Source.CACHE, by_key, by_name)
 
     def told_as(self, source: Source, older_because: str = "") -> Self:
         """Return the same rows from another source; they render anew, since an answer may tell its source."""

@@ -15,8 +15,9 @@ from gateway.vergeos.client import VergeClient
 from gateway.views.declared import VMS, T, View, seen_in_look, vm_status_view, vm_view
 from gateway.views.kept import Kept
 from gateway.views.lookups import Lookups
-from gateway.views.reader import STALE_SECONDS, Reader, Surroundings
+from gateway.views.reader import Reader
 from gateway.views.reads import Find, Reads
+from gateway.views.remembered import STALE_SECONDS, Surroundings
 from gateway.views.rows import Rows
 
 SINGLE_VIEWS: tuple[Callable[[VmKey], View[Any]], ...] = (vm_view, vm_status_view)

@@ -9,12 +9,13 @@ import sys
 import tempfile
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
+from pathlib import Path
 
 from gateway.store.embedded import server_binary
 from tests.journeys.conftest import free_port
 
-ROUNDS, SECONDS, CLIENTS = 5, 3, 32
+ROUNDS, SECONDS, CLIENTS = 2, 2, 32
 
 
 def require_tools() -> None:
@@ -23,13 +24,30 @@ def require_tools() -> None:
         raise SystemExit("needs wrk and redis-server: apt install wrk redis-server")
 
 
-def rate(url: str, script: str | None = None) -> float:
-    """Return requests a second that `url` answers to 32 clients, with a Lua script that makes the requests."""
-    command = ["wrk", "-t1", f"-c{CLIENTS}", f"-d{SECONDS}s", *(["-s", script] if script else []), url]
+def load(url: str, *options: str) -> str:
+    """Return what wrk tells of a load of 32 clients on `url`."""
+    command = ["wrk", "-t1", f"-c{CLIENTS}", f"-d{SECONDS}s", *options, url]
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    if "Non-2xx" in told:
-        raise SystemExit(f"{url} answered errors")
-    return float(re.search(r"Requests/sec:\s+([\d.]+)", told)[1])
+    if "Non-2xx" in told or "Socket errors" in told:
+        raise SystemExit(f"{url} answered errors:\n{told}")
+    return told
+
+
+def rate(url: str, script: str | None = None, *headers: str) -> float:
+    """Return requests a second that `url` answers, with a Lua script that makes the requests, with these headers."""
+    options = [*(["-s", script] if script else []), *(part for header in headers for part in ("-H", header))]
+    return float(re.search(r"Requests/sec:\s+([\d.]+)", load(url, *options))[1])
+
+
+def worst_ms(url: str, *options: str) -> float:
+    """Return the milliseconds within which 99 % of a load's requests were answered."""
+    number, unit = re.search(r"99%\s+([\d.]+)(us|ms|s)", load(url, "--latency", *options)).groups()
+    return float(number) * {"us": 0.001, "ms": 1.0, "s": 1000.0}[unit]
+
+
+def resident_mb(pid: int) -> float:
+    """Return the memory that a process holds."""
+    return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1]) / 1024
 
 
 def ratios(pairs: list[tuple[float, ...]]) -> tuple[list[float], list[float]]:
@@ -53,30 +71,44 @@ def wait_for(url: str) -> None:
 
 
 @contextmanager
-def process(*command: str, **environment: str) -> Iterator[None]:
-    """Run a process during the block."""
+def process(*command: str, **environment: str) -> Iterator[int]:
+    """Run a process during the block; yield its id."""
     quiet = subprocess.DEVNULL
     with subprocess.Popen(command, env=os.environ | environment, stdout=quiet, stderr=quiet) as started:
         try:
-            yield
+            yield started.pid
         finally:
             started.terminate()
 
 
 @contextmanager
-def gateway_on(vergeos: str) -> Iterator[str]:
-    """Run a Redis and a gateway on this VergeOS during the block; yield the gateway's URL."""
-    with ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory())
-        redis_port, port = free_port(), free_port()
+def redis_server() -> Iterator[str]:
+    """Run a Redis that keeps nothing during the block; yield its URL."""
+    with tempfile.TemporaryDirectory() as folder:
+        port = free_port()
         keep_nothing = ("--save", "", "--dir", folder)
-        stack.enter_context(process(server_binary(), "--port", str(redis_port), "--bind", "127.0.0.1", *keep_nothing))
-        environment = {
-            "VERGEOS_HOST": vergeos,
-            "VERGEOS_API_KEY": "demo",
-            "REDIS_URL": f"redis://127.0.0.1:{redis_port}/0",
-            "PORT": str(port),
-        }
-        stack.enter_context(process(sys.executable, "-m", "gateway", "serve", **environment))
+        with process(server_binary(), "--port", str(port), "--bind", "127.0.0.1", *keep_nothing):
+            yield f"redis://127.0.0.1:{port}/0"
+
+
+@contextmanager
+def gateway_beside(redis_url: str, vergeos: str, **environment: str) -> Iterator[tuple[str, int]]:
+    """Run a gateway during the block; yield its URL and the id of its process."""
+    port = free_port()
+    own = {
+        "VERGEOS_HOST": vergeos,
+        "VERGEOS_API_KEY": "demo",
+        "REDIS_URL": redis_url,
+        "PORT": str(port),
+        "LOG_READS": "false",
+    }
+    with process(sys.executable, "-m", "gateway", "serve", **own | environment) as pid:
         wait_for(f"http://127.0.0.1:{port}/readyz")
-        yield f"http://127.0.0.1:{port}"
+        yield f"http://127.0.0.1:{port}", pid
+
+
+@contextmanager
+def gateway_on(vergeos: str, **environment: str) -> Iterator[str]:
+    """Run a Redis and a gateway on this VergeOS during the block; yield the gateway's URL."""
+    with redis_server() as redis_url, gateway_beside(redis_url, vergeos, **environment) as (url, _):
+        yield url

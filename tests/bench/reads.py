@@ -20,32 +20,39 @@ from aiohttp import web
 body = open(sys.argv[2], "rb").read()
 async def answer(request):
     return web.Response(body=body, content_type="application/json")
+async def unchanged(request):
+    return web.Response(status=304, headers={"ETag": '"same"'})
 app = web.Application()
+app.router.add_get("/304", unchanged)
 app.router.add_get("/{tail:.*}", answer)
 web.run_app(app, host="127.0.0.1", port=int(sys.argv[1]), print=None, access_log=None)
 """
 
 
-def compare(name: str, url: str) -> None:
+def compare(name: str, url: str, aim: float, *, unchanged: bool = False) -> None:
     """Print the median rates of a gateway's URL and of a bare handler sending the same bytes, and their ratio."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, urllib.request.urlopen(url) as reply:
         body, port = Path(folder) / "body", free_port()
-        body.write_bytes(urllib.request.urlopen(url).read())
-        reference = f"http://127.0.0.1:{port}/"
+        body.write_bytes(reply.read())
+        known = (f"If-None-Match: {reply.headers['ETag']}",) if unchanged else ()
+        reference = f"http://127.0.0.1:{port}/{304 if unchanged else ''}"
         with process(sys.executable, "-c", BARE, str(port), str(body)):
             wait_for(reference)
-            (ours, theirs), (ratio,) = ratios([(rate(url), rate(reference)) for _ in range(ROUNDS)])
-        size = body.stat().st_size
-    print(f"{name:<28} {size:>7} B {ours:>9.0f}/s {theirs:>9.0f}/s  ratio {ratio:.2f}", flush=True)
+            pairs = [(rate(url, None, *known), rate(reference)) for _ in range(ROUNDS)]
+        (ours, theirs), (ratio,) = ratios(pairs)
+        size = 0 if unchanged else body.stat().st_size
+    print(f"{name:<36} {size:>7} B {ours:>9.0f}/s {theirs:>9.0f}/s  ratio {ratio:.2f} (aim {aim})", flush=True)
 
 
 def measure(vergeos: str) -> None:
-    """Compare the reads of a gateway on this VergeOS."""
+    """Compare the reads of a gateway on this VergeOS, and what its log line of each read costs."""
     with gateway_on(vergeos) as url:
-        print(f"{'cached read':<28} {'body':>9} {'gateway':>11} {'bare aiohttp':>11}")
-        compare("GET /vms of 200 VMs", f"{url}/vms?limit=200")
-        compare("GET /vms, 50 rows", f"{url}/vms?limit=50")
-        compare("GET /vms/{id}", f"{url}/vms/34")
+        print(f"{'cached read':<36} {'body':>9} {'gateway':>11} {'bare aiohttp':>11}")
+        compare("GET /vms of 200 VMs", f"{url}/vms?limit=200", 0.7)
+        compare("GET /vms of 200 VMs, 304", f"{url}/vms?limit=200", 0.65, unchanged=True)
+        compare("GET /vms/{id}", f"{url}/vms/34", 0.6)
+    with gateway_on(vergeos, LOG_READS="true") as url:
+        compare("GET /vms of 200 VMs, each logged", f"{url}/vms?limit=200", 0.0)
 
 
 async def main() -> None:

@@ -159,7 +159,7 @@ async def test_a_client_is_told_for_how_long_what_it_read_holds(sim, settings):
 
 
 def test_rows_that_vergeos_could_not_confirm_hold_for_no_time():
-    reads, rows = CallReads(None), Rows.of(VMS, (), generation=1, as_of=100.0)
+    reads, rows = CallReads(None), Rows((), 1, 100.0, Source.CACHE, {}, {})
     reads.noted.append((VMS, rows))
     assert reads.fresh_until == 100.0 + VMS.lifetime_seconds
     reads.noted.append((VMS, rows.told_as(Source.STALE)))

@@ -18,7 +18,8 @@ from gateway.telemetry.metrics import Metrics
 from gateway.vergeos.client import open_client
 from gateway.views import Views
 from gateway.views.declared import View
-from gateway.views.reader import Reader, Surroundings
+from gateway.views.reader import Reader
+from gateway.views.remembered import Surroundings
 from tests.conftest import eventually
 
 KEYS = Keys("house")

@@ -10,7 +10,7 @@ import pytest
 from gateway.core.answer import Source
 from gateway.core.errors import VergeOSBusy, VergeOSForbidden, VergeOSUnauthorized, VergeOSUnreachable
 from gateway.store.rows import ViewStore
-from gateway.views.reader import STALE_SECONDS
+from gateway.views.remembered import STALE_SECONDS
 from tests.conftest import eventually
 from tests.views.conftest import KEYS, LIFETIME, row
 
