@@ -1,4 +1,3 @@
-# syntax=docker/dockerfile:1
 # One image for every command of `vergeos-gateway`: serve, worker, simulator, doctor, jobs, keys …
 ARG PYTHON=3.13-slim
 
@@ -12,7 +11,8 @@ RUN python -m pip --python /opt/gateway/bin/python install --require-hashes --on
 COPY gateway ./gateway
 COPY worker ./worker
 # The bytecode is made here: the running container cannot write it.
-RUN cp -r gateway worker "$(/opt/gateway/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
+RUN find /opt/gateway/bin -type f -delete \
+    && cp -r gateway worker "$(/opt/gateway/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
     && /opt/gateway/bin/python -m compileall -q -j 0 /opt/gateway/lib \
     && printf '#!/opt/gateway/bin/python\nimport sys\nfrom gateway.__main__ import main\nsys.exit(main())\n' \
         > /opt/gateway/bin/vergeos-gateway \
@@ -30,6 +30,8 @@ LABEL org.opencontainers.image.title="VergeOS Gateway" \
 RUN rm -rf /usr/local/lib/python3.*/ensurepip /usr/local/lib/python3.*/site-packages/pip* /usr/local/bin/pip* \
     && useradd --uid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin gateway
 COPY --from=build /opt/gateway /opt/gateway
+# The base image ships without bytecode; what is imported at the start gets its own, for it cannot be written later.
+RUN /opt/gateway/bin/python -c "import gateway.processes, urllib.request"
 ENV PATH=/opt/gateway/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
@@ -41,7 +43,7 @@ USER 10001:10001
 WORKDIR /
 EXPOSE 3002 9102
 # The gateway and the worker alike answer on the metrics port.
-HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
-    CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ[\"METRICS_PORT\"]}/livez', timeout=2)"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 \
+    CMD ["python", "-S", "-c", "import os, socket as s; c = s.create_connection(('127.0.0.1', int(os.environ['METRICS_PORT'])), 4); c.sendall(b'GET /livez HTTP/1.0\\r\\n\\r\\n'); assert b' 200 ' in c.recv(64)"]
 ENTRYPOINT ["vergeos-gateway"]
 CMD ["serve"]
