@@ -170,6 +170,7 @@ class Services:
         since = await self.watching.blind_since()
         metrics.blind.set(0.0 if since is None else max(now - since, 0.0))
         metrics.show_open(await self.jobs.open(), now)
+        self.vergeos.governor.measure(metrics)
         if metrics.platform is not None:
             await show_platform(self.views, metrics.platform)
 

@@ -66,10 +66,12 @@ class Door:
             wanted = f"{request.method} {clean(request.path, SHOWN_CHARACTERS)}"
             about = {"address": address_of(request), "tool": wanted}
             self.services.audit.record("call", **about, outcome=error.code, detail=error.detail)
+            self.services.metrics.authentications.labels("unauthorized").inc()
             return self._challenge(problem_of(error))
         request[CALLER] = caller
         if caller.standing is None:
             return await handler(request)
+        self.services.metrics.authentications.labels("ok").inc()
         self.served[id(request)] = _Served(request, caller, until)
         try:
             return await handler(request)

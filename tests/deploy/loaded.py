@@ -52,7 +52,7 @@ async def loaded(system: System, folder: Path):
         following = await _open_job_with_follower(system, http, running.pop())
         async with asyncio.timeout(LOAD_SECONDS + 60):
             await asyncio.gather(_read(system, http, began), _change(system, running[:5]), _refuse(system, http, began))
-        await _outage(system, http)
+        await _outage(system, running[5:])
         yield Loaded(known, began)
         following.close()
 
@@ -95,13 +95,14 @@ async def _change(system: System, vms: list[int]) -> None:
     assert (await system.ended(job["id"]))["problem"]["code"] == "left_off"
 
 
-async def _outage(system: System, http: aiohttp.ClientSession) -> None:
-    """VergeOS is away for a moment: reads are answered from what was known."""
+async def _outage(system: System, vms: list[int]) -> None:
+    """VergeOS is away for a moment: who asks for what nobody has asked for yet is told so."""
+    unread = iter(vms)
     system.sim.down = True
 
     async def noticed():
-        async with http.get(f"{system.url}/vms/web-1?max_age=0") as reply:
-            return reply.headers.get("X-Source") == "stale"
+        status, _ = await system.call("GET", f"/vms/{next(unread)}")
+        return status >= 500
 
     await eventually(noticed, 30)
     system.sim.down = False

@@ -20,7 +20,7 @@ async def test_every_panel_and_every_rule_answers_with_data(system, tmp_path):
         groups = (await seen.known.api("rules"))["groups"]
         for rule in (rule for group in groups for rule in group["rules"]):
             assert (rule["health"], rule.get("lastError", "")) == ("ok", ""), rule["name"]
-            for name in set(re.findall(r"\bvergeos_\w+", rule["query"])):
+            for name in set(re.findall(r"\bvergeos_[\w:]+", rule["query"])):
                 assert await seen.known.value(f"count({name})"), f"{rule['name']} asks for {name}, which nobody tells"
         (workers,) = await seen.known.value("max(vergeos_gateway_workers_alive)")
         assert workers["value"][1] == "1"

@@ -204,6 +204,17 @@ async def house(*, ping_seconds=None, routes=(), **settings):
         yield House(client, services, redis)
 
 
+class Unasked:
+    """Stands where VergeOS' client does: of it only the figures are asked, and it has none."""
+
+    @property
+    def governor(self):
+        return self
+
+    def measure(self, metrics):
+        """Set nothing."""
+
+
 @asynccontextmanager
 async def _redis(server):
     pool = ConnectionPool(connection_class=FakeAsyncRedisConnection, server=server)
@@ -222,7 +233,7 @@ async def _services(server, settings):
             yield Services(
                 settings=settings,
                 keys=keys,
-                vergeos=None,
+                vergeos=Unasked(),
                 site=None,
                 jobs=jobs,
                 watching=Watching(redis, keys),

@@ -56,6 +56,19 @@ async def test_from_the_first_key_on_callers_must_prove_who_they_are(gateway):
     assert (await gateway.call("GET", "/overview", headers=ann)).body["you"] == "ann"
 
 
+async def test_figures_tell_who_was_let_in_and_who_was_not(gateway):
+    ann, before = await key(gateway), let_in(gateway)
+    await gateway.get("/vms")
+    await gateway.call("GET", "/vms", headers=ann)
+    assert let_in(gateway) == {"ok": before["ok"] + 1, "unauthorized": before["unauthorized"] + 1}
+
+
+def let_in(gateway):
+    counted = gateway.services.metrics.registry.get_sample_value
+    name = "vergeos_gateway_authentications_total"
+    return {outcome: counted(name, {"outcome": outcome}) for outcome in ("ok", "unauthorized")}
+
+
 async def test_every_route_but_a_few_refuses_strangers(gateway):
     await key(gateway)
     routes = {
