@@ -13,7 +13,7 @@ from gateway.core.job import Act, Job, Live
 from gateway.core.snapshot import SnapshotLook
 from gateway.core.step import Look, Part, Seen
 from gateway.core.text import clean
-from gateway.core.trail import kept, note
+from gateway.core.trail import Sent, kept, note
 from gateway.services import Services
 from gateway.vergeos import drives, networks, nodes, snapshots, tenants, vms
 from gateway.vergeos.client import VergeClient
@@ -127,18 +127,19 @@ async def _told(services: Services, job: Job, act: Act, person: str) -> AsyncIte
     by = {"by": job.owner, "agent": job.agent, "written_as": person or "service", "tool": job.tool, "target": target}
     await services.audit.record_first("act", **about, **by, arguments=shown_arguments(act.params))
     answer: dict[str, Any] = {"outcome": "cancelled"}
-    with kept() as sent:
-        try:
+    sent: list[Sent] = []
+    try:
+        with kept() as sent:
             yield answer
-            answer["outcome"] = "ok"
-        except UpstreamError as error:
-            answer |= {"outcome": error.code, "detail": error.detail}
-            raise
-        finally:
-            calls = [{"method": s.method, "endpoint": s.endpoint, "outcome": s.outcome} for s in sent]
-            services.audit.record("answer", **about, **answer, calls=calls)
-    for request in sent:
-        note(request)
+        answer["outcome"] = "ok"
+    except UpstreamError as error:
+        answer |= {"outcome": error.code, "detail": error.detail}
+        raise
+    finally:
+        calls = [{"method": s.method, "endpoint": s.endpoint, "outcome": s.outcome} for s in sent]
+        services.audit.record("answer", **about, **answer, calls=calls)
+        for request in sent:
+            note(request)
 
 
 def tell_end(services: Services, job: Job) -> None:

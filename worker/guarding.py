@@ -31,7 +31,7 @@ async def permitted(services: Services, job: Job, step: Step, now: Moment) -> St
         refusal = NotEnrolled(f"{job.writes_as} has no VergeOS key enrolled any more")
         return _refused(job, step, refusal)
     try:
-        await _require(services, job, step, now)
+        await _require(services, job, step)
     except (Protected, OutsideWindow) as refusal:
         return _refused(job, step, refusal)
     return step
@@ -45,9 +45,9 @@ def _refused(job: Job, ask: Ask, refusal: GatewayError) -> Fail | Undo:
     return Fail(refusal.code, f"{refusal.detail}; {done}", refusal.next_step)
 
 
-async def _require(services: Services, job: Job, ask: Ask, now: Moment) -> None:
+async def _require(services: Services, job: Job, ask: Ask) -> None:
     if job.begun_at is None:
-        await services.protection.require(job.target, job.wish, now.at)
+        await services.protection.require(job.target, job.wish, services.jobs.now)
     elif not harmless(job.wish):
         hard_reset = ask.action == "reset" and job.target.kind == "vm" and not ask.params.get("graceful")
         await services.protection.require_touchable(job.target, force=hard_reset or ask.action == "kill")

@@ -34,7 +34,7 @@ async def submit(call: Call, tool: str, target: Target, wish: AnyWish) -> Ordere
     Raises `Protected`, `OutsideWindow`, `NotEnrolled`, and as `store.submission.submit`; a dry run UpstreamError.
     """
     services = call.services
-    await services.protection.require(target, wish, await services.jobs.now())
+    await services.protection.require(target, wish, services.jobs.now)
     if call.order.dry_run:
         return await _plan(call, target, wish)
     return await services.submit(

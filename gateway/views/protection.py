@@ -1,6 +1,6 @@
 """What is protected, asked about one object: the rules, the tags that it carries, and the VMs that we run on."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import replace
 
 from gateway.core.guard import Guards, carried, harmless
@@ -20,11 +20,14 @@ class Protection:
     def __init__(self, rules: Callable[[], Guards], views: Views, own: OwnVms) -> None:
         self._rules, self._views, self._own = rules, views, own
 
-    async def require(self, target: Target, wish: Wish, at: float) -> None:
-        """Raise `Protected` or `OutsideWindow` where this wish may not be fulfilled on this object now."""
+    async def require(self, target: Target, wish: Wish, now: Callable[[], Awaitable[float]]) -> None:
+        """Raise `Protected` or `OutsideWindow` where this wish may not be fulfilled on this object now.
+
+        `now` is asked for the time, in Unix seconds, where there are windows.
+        """
         if not harmless(wish):
             guards, tags = await self._known(target)
-            guards.require(target, tags, wish, at)
+            guards.require(target, tags, wish, await now() if guards.windows else 0.0)
 
     async def require_touchable(self, target: Target, *, force: bool) -> None:
         """Raise `Protected` for an object that must not be changed, with `force` also for one that is never forced."""
