@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from gateway.audited import audited
-from gateway.core.access import Caller, CallerKind
+from gateway.core.access import Caller, CallerKind, Permission
 from gateway.core.answer import Page, Reading, Source
-from gateway.core.errors import Forbidden, InvalidArgument, StoreError
+from gateway.core.errors import InvalidArgument, NeedsPerson, StoreError
 from gateway.core.job import Job, JobView, Plan
 from gateway.core.spender import Spender
 from gateway.core.tool import Arguments, Effect, Order, Read, Tool
@@ -21,7 +21,8 @@ from gateway.services import Services
 from gateway.telemetry import traces
 from gateway.telemetry.observed import Outcome, observed_call
 from gateway.vergeos import spending
-from gateway.views.reads import CallReads, Sight
+from gateway.views.reads import CallReads
+from gateway.views.sight import Sight
 
 Rendered = TypeVar("Rendered")
 
@@ -45,7 +46,7 @@ class Call:
     `wait_seconds` is how long a job may be waited for before its present state is the answer;
     `report` hears of the job's progress meanwhile. `may_ask` is true when a person can be asked. `order` is
     what the caller said about the job that he makes, `max_age` how old what he reads may be, `traceparent` the
-    span that his side calls from.
+    span that his side calls from. `needs` are the permissions that the call takes on its object.
     """
 
     services: Services
@@ -60,15 +61,17 @@ class Call:
     order: Order = ORDER
     max_age: float | None = None
     traceparent: str = ""
+    needs: frozenset[Permission] = frozenset()
 
     def who(self) -> dict[str, Any]:
         """Return who calls and from where, as the audit tells it."""
         return {**named(self.caller), "address": self.address, "face": self.face.value, "client": self.client}
 
-    @property
+    @cached_property
     def sight(self) -> Sight | None:
         """What the caller may see of VergeOS; None = all of it."""
-        return None
+        right = self.caller.right
+        return None if right is None or not right.sight_fields else Sight(right, self.services.settings.site)
 
     @cached_property
     def views(self) -> CallReads:
@@ -147,7 +150,6 @@ async def run(tool: Tool, raw: Mapping[str, Any] | Arguments, call: Call) -> Ans
         spending.bound(Spender.calling(call.caller)),
     ):
         tool.require(call.caller)
-        _require_unlimited(call.caller)
         arguments = raw if isinstance(raw, Arguments) else tool.parse(raw)
         tool.require(call.caller, arguments)
         answer = await (_of_views(tool, arguments, call) if tool.of_views else _carried_out(tool, arguments, call))
@@ -184,28 +186,22 @@ async def answer_question(
     given = {"tool": tool.name, "job": job_id, "yes": yes}
     rule = caller.decide(tool.permission).rule
     with audited(services.audit, "answer", given, lambda: named(caller), changes=True, rule=lambda: rule):
-        for permission in (tool.permission, *(tool.escalates.values() if yes else ())):
+        needed = (tool.permission, *(tool.escalates.values() if yes else ()))
+        for permission in needed:
             caller.require(permission, f"this answer to a job of {tool.name}")
+        job = await services.job_for(caller, job_id)
         if caller.kind is CallerKind.AGENT:
             told = f"{caller.name} is an agent, and an agent answers no job's questions"
-            raise Forbidden(told, next_step="A person may, with a key of his own.")
+            raise NeedsPerson(told, next_step="A person may, with a key of his own.")
+        await services.require_on(caller, needed, job.target)
         return await services.show(await services.jobs.answer(job_id, caller.name, yes=yes, question=question))
 
 
 async def withdraw(call: Call, job_id: str) -> None:
     """Withdraw the caller's own wish from a job. Raises `UnknownJob`, `JobEnded`, `Forbidden`, `StoreError`."""
     with audited(call.services.audit, "cancel_job", {"id": job_id}, call.who, changes=True):
+        await call.services.job_for(call.caller, job_id)
         await call.services.jobs.cancel(job_id, call.caller.name, may_others=False)
-
-
-def _require_unlimited(caller: Caller) -> None:
-    """Refuse whom rules limit to some objects, as long as these rules are not asked for single objects."""
-    if _limited(caller):
-        raise Forbidden("rights on some objects only are not served yet")
-
-
-def _limited(caller: Caller) -> bool:
-    return caller.right is not None and bool(caller.right.fields)
 
 
 def kept_answer(tool: Tool, raw: Mapping[str, Any] | Arguments, call: Call) -> Answer | None:
@@ -214,7 +210,7 @@ def kept_answer(tool: Tool, raw: Mapping[str, Any] | Arguments, call: Call) -> A
     What is refused or wrong has none: it is left to the long way, which tells. VergeOS is not asked on this one.
     """
     began = time.perf_counter()
-    if not tool.of_views or not call.caller.may(tool.permission) or _limited(call.caller):
+    if not tool.of_views or not call.caller.may(tool.permission):
         return None
     try:
         arguments = raw if isinstance(raw, Arguments) else tool.parse(raw)
@@ -253,7 +249,7 @@ async def _ordered(tool: Tool, order: Order, call: Call) -> Call:
     if not order.dry_run:
         await call.services.freezing.require_none()
         tool.require_reason(call.caller, order)
-    return replace(call, order=order)
+    return replace(call, order=order, needs=tool.needs(order))
 
 
 def _own(tool: Tool, arguments: Arguments) -> dict[str, Any]:

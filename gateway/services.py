@@ -1,16 +1,18 @@
 """Everything a call or a step may reach, opened and closed in one place."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.core.access import Caller, Permission
 from gateway.core.audit import accepted
 from gateway.core.details import details
+from gateway.core.errors import Forbidden
 from gateway.core.events import JobEvent
 from gateway.core.guard import Freeze
-from gateway.core.job import REASON_LIMIT, Job, JobView
+from gateway.core.job import REASON_LIMIT, Job, JobView, Target
 from gateway.core.outage import outage_words
 from gateway.core.text import clean
 from gateway.rights.directory import Directory
@@ -24,7 +26,7 @@ from gateway.store.credentials import SharedCredentials
 from gateway.store.enrolled import Enrolled
 from gateway.store.events import Feed
 from gateway.store.freezing import Freezing
-from gateway.store.jobs import Jobs
+from gateway.store.jobs import Jobs, unknown_job
 from gateway.store.keys import Keys
 from gateway.store.limits import RequestLimits
 from gateway.store.mailboxes import Mailboxes
@@ -41,6 +43,7 @@ from gateway.vergeos.writers import Writers
 from gateway.views import Views
 from gateway.views.platform import show_platform
 from gateway.views.protection import Protection
+from gateway.views.sight import facts_of_target, job_filter
 
 Report = Callable[[JobView], Awaitable[None]]
 
@@ -87,6 +90,30 @@ class Services:
         ended = await self.freezing.end()
         await self.jobs.wake([job.id for job in await self.jobs.open()])
         return ended
+
+    async def seen_jobs(self, caller: Caller) -> Callable[[Job], bool] | None:
+        """Return what tells which jobs a caller may see, those of the objects that he sees; None = all."""
+        right = caller.right
+        return None if right is None or not right.sight_fields else await job_filter(self.views, right, self.keys.site)
+
+    async def job_for(self, caller: Caller, job_id: str) -> Job:
+        """Return a job that the caller may see. Raises `UnknownJob`, `StoreError`."""
+        job, seen = await self.jobs.get(job_id), await self.seen_jobs(caller)
+        if seen is not None and not seen(job):
+            raise unknown_job(job_id)
+        return job
+
+    async def require_on(self, caller: Caller, permissions: Iterable[Permission], target: Target) -> None:
+        """Raise `Forbidden` unless the caller holds these permissions on an object; or an UpstreamError."""
+        right = caller.right
+        if right is None or not right.fields:
+            return
+        facts = await facts_of_target(self.views, target, right, self.keys.site)
+        for permission in sorted(permissions):
+            verdict = right.decide(permission, facts)
+            if not verdict.allowed:
+                told = f"{caller.name} may not '{permission}' {target.name}: {verdict.rule}"
+                raise Forbidden(told, permission=permission.value)
 
     async def show(self, job: Job) -> JobView:
         """Return what callers see of a job, after this process knows what the job changed."""

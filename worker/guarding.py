@@ -1,6 +1,7 @@
 """What stands between a decided step and its act: the freeze and what is protected, asked again before every act."""
 
-from gateway.core.errors import GatewayError, NotEnrolled, OutsideWindow, Protected
+from gateway.core.access import Caller
+from gateway.core.errors import Forbidden, GatewayError, NotEnrolled, OutsideWindow, Protected
 from gateway.core.guard import Freeze, brings_back, harmless
 from gateway.core.job import Job, Phase
 from gateway.core.step import Ask, Fail, Moment, Step, Undo, Wait
@@ -31,8 +32,9 @@ async def permitted(services: Services, job: Job, step: Step, now: Moment) -> St
         refusal = NotEnrolled(f"{job.writes_as} has no VergeOS key enrolled any more")
         return _refused(job, step, refusal)
     try:
+        await _require_right(services, job)
         await _require(services, job, step)
-    except (Protected, OutsideWindow) as refusal:
+    except (Forbidden, Protected, OutsideWindow) as refusal:
         return _refused(job, step, refusal)
     return step
 
@@ -43,6 +45,19 @@ def _refused(job: Job, ask: Ask, refusal: GatewayError) -> Fail | Undo:
         return Undo(refusal.code, refusal.detail, refusal.next_step)
     done = "nothing was done" if job.begun_at is None else f"'{ask.action}' was not asked for"
     return Fail(refusal.code, f"{refusal.detail}; {done}", refusal.next_step)
+
+
+async def _require_right(services: Services, job: Job) -> None:
+    """Raise `Forbidden` where its owner has no longer the right by which the job was accepted."""
+    if job.standing is None:
+        return
+    await services.directory.refresh()
+    right = services.directory.present(job.standing)
+    missing = set(job.needs) if right is None else set(job.needs) - right.permissions
+    if right is None or missing:
+        told = f"{job.owner} has no longer the right to do this"
+        raise Forbidden(told, next_step="Ask an administrator of the gateway, then call again.")
+    await services.require_on(Caller(job.owner, right.permissions, right=right), job.needs, job.target)
 
 
 async def _require(services: Services, job: Job, ask: Ask) -> None:

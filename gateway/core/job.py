@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from gateway.core.access import Permission, Standing
 from gateway.core.network import NetworkLook
 from gateway.core.tenant import TenantLook
 from gateway.core.text import NAME_LIMIT, clean
@@ -158,6 +159,7 @@ class Job(_Frozen):
     names the views that its read-backs patched, with their generation since; `note` is said to one
     caller and never stored. `before` is the last look before the first act, `at_end` the last one of all. Members
     that a newer version added are kept when an older one saves the record. `agent` is the agent that asked, and whose,
+    `standing` is by what its owner had his right, and `needs` what it takes on the object: asked again before acts.
     `traceparent` the span of the call, `writes_as` the person whose VergeOS key its acts show (empty: the gateway's).
     """
 
@@ -197,6 +199,8 @@ class Job(_Frozen):
     overtakes: str | None = None
     after: str | None = None
     traceparent: str = ""
+    standing: Standing | None = None
+    needs: tuple[Permission, ...] = ()
     cancel: Wished | None = None
     joiners: tuple[Joiner, ...] = ()
     touched: dict[str, int] = Field(default_factory=dict)

@@ -29,6 +29,14 @@ class NicRow(_Shape):
     guest_addresses: tuple[str, ...] | None = Field(None, description="told by the guest's agent")
 
 
+class VmNetwork(_Shape):
+    """That a machine, mostly a VM's, has an interface in a network, by name."""
+
+    id: int
+    machine: int
+    network: str
+
+
 class GuestNic(_Shape):
     """What the agent inside a guest tells of the interfaces of one MAC address."""
 

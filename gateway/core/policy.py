@@ -4,6 +4,7 @@ Nothing is allowed that no rule allows, and a rule that denies beats all that al
 """
 
 import fnmatch
+import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -128,6 +129,17 @@ class Right:
         """What must be known of an object before anything is decided; empty where all are the same."""
         own = frozenset[str]().union(*(rule.fields for rule in (*self.allow, *self.deny)))
         return own.union(*(outer.fields for outer in self.within))
+
+    @cached_property
+    def sight_fields(self) -> frozenset[str]:
+        """What must be known of an object before it is shown; empty for whoever sees all or nothing."""
+        own = (rule.fields for rule in (*self.allow, *self.deny) if Permission.READ in rule.permissions)
+        return frozenset[str]().union(*own, *(outer.sight_fields for outer in self.within))
+
+    @cached_property
+    def token(self) -> str:
+        """A short text that equal rights share."""
+        return hashlib.sha256(repr((self.allow, self.deny, self.within)).encode()).hexdigest()[:24]
 
     def or_also(self, other: "Right") -> "Right":
         """Return what one or the other gives; what either denies stays denied. Neither is within a third."""

@@ -117,6 +117,11 @@ class Tool:
                 told = f"{self.name}: fields: there is no column {clean(column, 40)!r}"
                 raise InvalidArgument(told, next_step=f"Columns are {', '.join(known)}.")
 
+    def needs(self, arguments: Arguments) -> frozenset[Permission]:
+        """Return the permissions that these arguments take on the object."""
+        more = (permission for parameter, permission in self.escalates.items() if getattr(arguments, parameter))
+        return frozenset({self.permission, *more})
+
     def require(self, caller: Caller, arguments: Arguments | None = None) -> None:
         """Raise `Forbidden` unless the caller holds what the tool, and these arguments of it, ask for."""
         caller.require(self.permission, self.name)

@@ -69,7 +69,7 @@ class Jobs:
             fields = await self.redis.hgetall(self.keys.job(job_id))
         job = parse(fields)
         if job is None:
-            raise UnknownJob(f"there is no job {job_id[:64]!r}")
+            raise unknown_job(job_id)
         return job
 
     async def many(self, job_ids: Iterable[str]) -> list[Job]:
@@ -316,7 +316,7 @@ class Jobs:
 
 def _open(job: Job | None, job_id: str) -> Job:
     if job is None:
-        raise UnknownJob(f"there is no job {job_id[:64]!r}")
+        raise unknown_job(job_id)
     if job.state.final:
         raise JobEnded(f"job {job_id} has ended: {job.state}")
     return job
@@ -324,3 +324,8 @@ def _open(job: Job | None, job_id: str) -> Job:
 
 def _asked(fields: dict[bytes, bytes]) -> tuple[bytes | None, ...]:
     return tuple(fields.get(name) for name in ASKED)
+
+
+def unknown_job(job_id: str) -> UnknownJob:
+    """Return the error for a job that there is not, or not for this caller."""
+    return UnknownJob(f"there is no job {job_id[:64]!r}")

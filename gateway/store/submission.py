@@ -2,13 +2,14 @@
 
 import hashlib
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 from redis.exceptions import WatchError
 
-from gateway.core.access import CallerKind
+from gateway.core.access import CallerKind, Permission, Standing
 from gateway.core.admission import Join, admit
 from gateway.core.errors import KeyReused, TooManyJobs, UnknownJob
 from gateway.core.job import Job, JobState, Joiner, Target
@@ -51,6 +52,8 @@ class Draft:
     agent: str | None = None
     writes_as: str = ""
     traceparent: str = ""
+    standing: Standing | None = None
+    needs: tuple[Permission, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -192,9 +195,11 @@ async def _backlog(pipe: Any, jobs: Jobs, owner: str, count: int, most: int) -> 
 async def _check_after(jobs: Jobs, draft: Draft) -> None:
     if draft.after is None:
         return
-    before = await jobs.get(draft.after)
-    if before.target.ref != draft.target.ref:
-        raise UnknownJob(f"job {draft.after} is not about {draft.target.name}", next_step="Name a job on this object.")
+    with suppress(UnknownJob):
+        if (await jobs.get(draft.after)).target.ref == draft.target.ref:
+            return
+    told = f"there is no job {draft.after[:64]!r} on {draft.target.name}"  # the same for one on another object
+    raise UnknownJob(told, next_step="Name a job on this object.")
 
 
 async def _join(pipe: Any, jobs: Jobs, draft: Draft, job: Job, idem: str, now: float) -> Submitted:
@@ -237,6 +242,8 @@ def _job(draft: Draft, site: str, now: float, *, overtakes: str | None) -> Job:
         may_ask=draft.may_ask,
         after=draft.after,
         traceparent=draft.traceparent,
+        standing=draft.standing,
+        needs=draft.needs,
         overtakes=overtakes,
         detail="accepted",
         created_at=now,

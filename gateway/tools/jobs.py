@@ -28,6 +28,7 @@ async def get_job(
     details: Annotated[bool, Field(description="also arguments, acts, requests, before and after, events")] = False,
 ) -> JobView:
     """Show how a job stands, or wait up to 45 s for its end. Use it after any tool that answers a job."""
+    await call.services.job_for(call.caller, id)
     view = await call.services.follow(id, wait, call.report)
     return view.model_copy(update={"details": await call.services.details(id)}) if details else view
 
@@ -48,11 +49,12 @@ async def list_jobs(
 ) -> CursorPage[JobView]:
     """List jobs, newest first: what runs, what waits for whom, what ended and how."""
     services = call.services
-    ref = None if vm is None else parse_ref(vm)
+    ref, seen = None if vm is None else parse_ref(vm), await services.seen_jobs(call.caller)
 
     def keep(job: Job) -> bool:
         return (
-            (state is None or job.state is state)
+            (seen is None or seen(job))
+            and (state is None or job.state is state)
             and (vm is None or matches(vm, job.target.key, job.target.name))
             and (caller is None or job.belongs_to(caller))
             and (tool is None or job.tool == tool)
@@ -63,7 +65,7 @@ async def list_jobs(
         open_only=state in OPEN and ref is None,
         since=since,
         until=until,
-        keep=None if (state, vm, caller, tool) == (None, None, None, None) else keep,
+        keep=None if (state, vm, caller, tool, seen) == (None,) * 5 else keep,
     )
     found = await page_of_jobs(services.jobs, wanted, limit=limit, offset=offset, cursor=cursor)
     return CursorPage(
@@ -79,7 +81,13 @@ async def list_jobs(
 @tool("POST /jobs/{id}/cancel", permission=Permission.OPERATE, effect=Effect.CHANGE)
 async def cancel_job(call: Call, *, id: JobId) -> JobView:
     """Withdraw a job: what has not begun never happens; a resize brings the VM back as it was."""
-    job = await call.services.jobs.cancel(id, call.caller.name, may_others=call.caller.may(Permission.OPERATE))
+    services, caller = call.services, call.caller
+    job = await services.job_for(caller, id)
+    mine = job.belongs_to(caller.name) or job.owner.startswith(f"{caller.name}/")  # his own, or his agent's
+    if not mine:
+        await services.require_on(caller, {Permission.OPERATE, *job.needs}, job.target)
+    others = all(map(caller.may, {Permission.OPERATE, *job.needs}))
+    job = await services.jobs.cancel(id, caller.name, may_others=mine or others)
     return await call.services.follow(job.id, min(call.wait_seconds, 5.0), call.report)
 
 

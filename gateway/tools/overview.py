@@ -67,7 +67,8 @@ async def get_overview(call: Call) -> Reading[Overview]:
         views.rows(COUNTS),
     )
     tiers, now = await tier_fill(views), await services.jobs.now()
-    jobs = await page_of_jobs(services.jobs, Wanted(open_only=True), limit=SHOWN)
+    seen = await services.seen_jobs(call.caller)
+    jobs = await page_of_jobs(services.jobs, Wanted(open_only=True, keep=seen), limit=SHOWN)
     raised, since = active_alarms(alarms), await services.watching.blind_since()
     freeze = await services.freezing.present()
     as_of, source = _freshness(vms, networks, tenants, nodes, alarms, counts)

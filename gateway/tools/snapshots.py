@@ -112,6 +112,8 @@ async def restore_vm_snapshot(
     """Put a VM back to a snapshot; all later changes are lost. The VM must be off. Answers its job."""
     target = await vm_target(call, vm_id)
     snapshot = await _look(call, snapshot_id)
+    if snapshot.machine != target.machine_key and await owner_target(call, snapshot.machine) is None:
+        raise _unknown(snapshot_id)
     if snapshot.machine != target.machine_key:
         raise InvalidArgument(
             f"snapshot {snapshot_id} is not one of {target.name}",
@@ -165,11 +167,12 @@ async def _target_of(call: Call, snapshot_key: int) -> Target:
     if snapshot is not None:
         target = await owner_target(call, snapshot.machine)
         if target is None:
-            told = f"snapshot {snapshot_key} is of no VM that can be seen"
-            raise UnknownObject(told, next_step="See list_vm_snapshots.")
+            raise _unknown(snapshot_key)
         return target
     wish = DeleteSnapshot(snapshot_key=snapshot_key)
-    found = await page_of_jobs(call.services.jobs, Wanted(keep=lambda job: job.wish == wish), limit=1)
+    seen = await call.services.seen_jobs(call.caller)
+    wanted = Wanted(keep=lambda job: job.wish == wish and (seen is None or seen(job)))
+    found = await page_of_jobs(call.services.jobs, wanted, limit=1)
     if not found.jobs:
         raise _unknown(snapshot_key)
     return found.jobs[0].target

@@ -34,6 +34,7 @@ async def submit(call: Call, tool: str, target: Target, wish: AnyWish) -> Ordere
     Raises `Protected`, `OutsideWindow`, `NotEnrolled`, and as `store.submission.submit`; a dry run UpstreamError.
     """
     services = call.services
+    await services.require_on(call.caller, call.needs, target)
     await services.protection.require(target, wish, services.jobs.now)
     if call.order.dry_run:
         return await _plan(call, target, wish)
@@ -53,6 +54,8 @@ async def submit(call: Call, tool: str, target: Target, wish: AnyWish) -> Ordere
             again=call.order.again,
             reason=clean(call.order.reason or "", REASON_LIMIT),
             agent=call.caller.agent,
+            standing=call.caller.standing,
+            needs=tuple(sorted(call.needs)),
             writes_as=await services.writers.require(call.caller),
             traceparent=traces.traceparent(),
         )

@@ -53,7 +53,7 @@ async def require_room(call: Call, tiers: Collection[int]) -> None:
     Tiers whose fill VergeOS does not tell count as free.
     """
     limit = call.services.settings.storage_tight_percent
-    fill = await tier_fill(call.views) if tiers else {}
+    fill = await tier_fill(call.services.views) if tiers else {}
     tight = {tier: fill[tier] for tier in sorted(tiers) if fill.get(tier, 0.0) >= limit}
     if tight:
         told = ", ".join(f"tier {tier} is {percent:.0f} % full" for tier, percent in tight.items())
@@ -63,7 +63,7 @@ async def require_room(call: Call, tiers: Collection[int]) -> None:
 async def some_tier_is_tight(call: Call) -> bool:
     """Tell whether it matters at all on which tiers something lies; no request when warm."""
     limit = call.services.settings.storage_tight_percent
-    return any(percent >= limit for percent in (await tier_fill(call.views)).values())
+    return any(percent >= limit for percent in (await tier_fill(call.services.views)).values())
 
 
 async def tiers_to_check(call: Call, tier: int | None) -> Collection[int]:
@@ -71,7 +71,7 @@ async def tiers_to_check(call: Call, tier: int | None) -> Collection[int]:
 
     Where VergeOS chooses the tier, it is in the way only if all are tight: then the least filled stands for them.
     """
-    fill = await tier_fill(call.views)
+    fill = await tier_fill(call.services.views)
     if tier is None:
         return [min(fill, key=lambda known: fill[known])] if fill else []
     if fill and tier not in fill:

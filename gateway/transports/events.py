@@ -46,9 +46,10 @@ async def follow_job(request: web.Request, *, ping_seconds: float) -> web.Stream
     Raises `UnknownJob`, `InvalidArgument`, `StoreError`.
     """
     services = request.app[SERVICES]
-    caller_of(request).require(Permission.READ, "following a job")
+    caller = caller_of(request)
+    caller.require(Permission.READ, "following a job")
     after = _last_event_id(request)
-    job = await services.jobs.get(request.match_info["job_id"])
+    job = await services.job_for(caller, request.match_info["job_id"])
     if job.state.final and after >= job.seq:
         return web.Response(status=204, headers={hdrs.CACHE_CONTROL: "no-store"})
     async with services.feed.follow(job.id, after) as events:
@@ -77,7 +78,7 @@ async def answer_job(request: web.Request) -> web.Response:
     if len(body) != 1 or not isinstance(yes, bool):
         raise InvalidArgument("answer: must be true or false, and alone", next_step='Send {"answer": true} or false.')
     services, caller = request.app[SERVICES], caller_of(request)
-    job = await services.jobs.get(request.match_info["job_id"])
+    job = await services.job_for(caller, request.match_info["job_id"])
     view = await calls.answer_question(services, caller, request.app[CATALOG][job.tool], job.id, yes=yes)
     body_json = view.model_dump_json(exclude_none=True).encode()
     return web.Response(body=body_json, headers={hdrs.CACHE_CONTROL: "no-store"}, content_type="application/json")

@@ -56,7 +56,7 @@ class Questions:
         for name, response in (responses or {}).items():
             job_id, _, question = name.partition(".")
             with suppress(UnknownJob):
-                job = await call.services.jobs.get(job_id)
+                job = await call.services.job_for(call.caller, job_id)
                 if job.belongs_to(call.caller.name):
                     await self.take(call, job, question, yes=says_yes(response))
                     return job

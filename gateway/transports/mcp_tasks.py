@@ -120,7 +120,7 @@ class Tasks:
         """Return the job of a task; raise `MCPError` where the client takes no tasks, or has none of this id."""
         require_declared(ctx)
         with mcp_errors(), suppress(UnknownJob):
-            job = await self._door.services_of().jobs.get(task_id)
+            job = await self._door.services_of().job_for(caller(ctx), task_id)
             if job.belongs_to(caller(ctx).name):
                 return job
         raise MCPError(t.INVALID_PARAMS, "Unknown task")

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from gateway.core.ids import MachineKey
-from gateway.core.nic import GuestNic, NicRow
+from gateway.core.nic import GuestNic, NicRow, VmNetwork
 from gateway.vergeos.client import VergeClient
 from gateway.vergeos.columns import Row, flag, name, number, required, word
 from gateway.vergeos.filters import eq
@@ -16,6 +16,7 @@ LIST_FIELDS = (
     "$key,orderid,name,interface,enabled,macaddress,ipaddress,vnet,vnet#name as vnet_name,status#status as link,"
     "stats#rx_bytes as rx_bytes,stats#tx_bytes as tx_bytes"
 )
+LINK_FIELDS = "$key,machine,vnet#name as vnet_name"
 GUEST_FIELDS = "machine,agent_guest_info"
 ADDRESSES_A_NIC = 16  # a guest may claim any number
 NICS_A_GUEST = 64
@@ -29,6 +30,17 @@ async def list_nics(client: VergeClient, machine_key: MachineKey) -> list[NicRow
     of_machine = eq("machine", machine_key)
     found = await client.rows("machine_nics", fields=LIST_FIELDS, filter=of_machine, sort="+orderid")
     return [nic_row(row) for row in found]
+
+
+async def list_vm_networks(client: VergeClient) -> list[VmNetwork]:
+    """Return which machines are on which networks; one request per 1,000 interfaces."""
+    found: list[VmNetwork] = []
+    async for page in client.all_rows("machine_nics", fields=LINK_FIELDS, sort="+$key"):
+        for row in page:
+            machine, network = number(row, "machine"), name(row, "vnet_name")
+            if machine is not None and network is not None:
+                found.append(VmNetwork(id=required(row, "$key"), machine=machine, network=network))
+    return found
 
 
 async def guest_nics(client: VergeClient, machine_key: MachineKey) -> list[GuestNic]:

@@ -72,7 +72,10 @@ async def resolve(views: Reads, kind: Kind[T], ref: int | str) -> T:
     the nearest names, AmbiguousName with the ids of that name, and an UpstreamError.
     """
     meant = parse_ref(ref)
-    found = await (_named(views, kind, meant) if isinstance(meant, str) else _keyed(views, kind, meant))
+    if views.limited:
+        found = await _listed(views, kind, meant)
+    else:
+        found = await (_named(views, kind, meant) if isinstance(meant, str) else _keyed(views, kind, meant))
     if not found:
         raise await _unknown(views, kind, meant)
     if len(found) > 1:
@@ -80,6 +83,14 @@ async def resolve(views: Reads, kind: Kind[T], ref: int | str) -> T:
         told = f"{len(found)} {kind.what}s are named {_quoted(meant)}: ids {ids}"
         raise AmbiguousName(told, matches=_told(kind, found))
     return found[0]
+
+
+async def _listed(views: Reads, kind: Kind[T], meant: int | str) -> Sequence[T]:
+    """Return the objects that somebody who does not see everything may mean: what he does not see costs the same."""
+    listed = await views.rows(kind.listing, max_age=ANY_AGE)
+    if isinstance(meant, str):
+        return listed.by_name.get(meant, ())
+    return (listed.by_key[meant],) if meant in listed.by_key else ()
 
 
 async def _keyed(views: Reads, kind: Kind[T], key: int) -> Sequence[T]:

@@ -25,23 +25,24 @@ class Kept:
     def __init__(self, standing: Standing, count: Callable[[View[Any]], None]) -> None:
         self._standing = standing
         self._count = count
-        self._made_of: dict[Hashable, tuple[View[Any], ...]] = {}
+        self._made_of: dict[Hashable, tuple[tuple[View[Any], bool], ...]] = {}
 
     def get(self, call: Hashable, sight: Sight | None, max_age: float | None) -> Any:
         """Return the answer of this call, None where there is none that may still be shown."""
-        views = self._made_of.get((call, sight))
+        key = call, None if sight is None else sight.key
+        views = self._made_of.get(key)
         if views is None:
             return None
         read = []
-        for view in views:
-            rows = self._standing(view, max_age)
+        for view, seen in views:
+            rows = self._standing(view, max_age if seen else None)
             if rows is None:
                 return None
-            read.append(seen_by(sight, view, rows))
-        others, answer = read.pop().answers.get((call, sight), (None, None))
+            read.append(seen_by(sight, view, rows) if seen or sight is None else sight.learn(view, rows))
+        others, answer = read.pop().answers.get(key, (None, None))
         if others is None or len(others) != len(read) or any(map(operator.is_not, others, read)):
             return None
-        for view in views:
+        for view, _ in views:
             self._count(view)
         return answer
 
@@ -50,10 +51,11 @@ class Kept:
         if not reads.repeatable or not reads.noted:
             return
         _make_room(self._made_of, CALLS_KNOWN)
-        self._made_of[call, sight] = tuple(view for view, _ in reads.noted)
-        *others, last = (rows for _, rows in reads.noted)
+        key = call, None if sight is None else sight.key
+        self._made_of[key] = tuple((view, seen) for view, _, seen in reads.noted)
+        *others, last = (rows for _, rows, _ in reads.noted)
         _make_room(last.answers, ANSWERS_A_VIEW)
-        last.answers[call, sight] = others, answer
+        last.answers[key] = others, answer
 
 
 def _make_room(known: dict[Hashable, Any], most: int) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import Any, Protocol
 
 from gateway.core.answer import Reading, Source
+from gateway.core.errors import UnknownObject
 from gateway.core.ids import VmKey
 from gateway.core.vm import Vm, VmRow, VmStatus
 from gateway.vergeos.client import VergeClient
@@ -18,11 +19,24 @@ Find = Callable[[VergeClient, str], Awaitable[Sequence[T]]]
 """Asks VergeOS for the objects of exactly this name, in one request."""
 
 
-class Sight(Hashable, Protocol):
-    """What a caller may see; equal sights see the same."""
+class Sight(Protocol):
+    """What a caller may see (see `sight`)."""
 
-    def of(self, kind: str) -> Callable[[Any], bool] | None:
-        """Return what tells which rows of views of this `kind` are seen; None = all of them."""
+    @property
+    def key(self) -> Hashable:
+        """What tells this sight from others; equal ones see the same."""
+
+    def needs(self, view: View[Any]) -> tuple[View[Any], ...]:
+        """Return the views that must be known, all of their rows, before anything of `view` is decided."""
+
+    def knows(self, view: View[Any]) -> bool:
+        """Tell whether a view that is needed is known."""
+
+    def learn(self, view: View[T], rows: Rows[T]) -> Rows[T]:
+        """Know all rows of a view that is needed."""
+
+    def see(self, view: View[T], rows: Rows[T]) -> Rows[T]:
+        """Return what is seen of the rows of a view, once all that it needs is known."""
 
 
 class Reads(ABC):
@@ -31,6 +45,9 @@ class Reads(ABC):
     `max_age` is in seconds, 0 = asked for after the call. Every read that may ask VergeOS raises an UpstreamError
     where VergeOS cannot be asked and no rows that may still be shown are left.
     """
+
+    limited = False
+    """Whether some rows are left out: then what is not in a list does not exist."""
 
     @abstractmethod
     async def rows(self, view: View[T], *, max_age: float | None = None) -> Rows[T]:
@@ -71,6 +88,8 @@ class Reads(ABC):
     async def one(self, view: View[T], *, max_age: float | None = None) -> Reading[T]:
         """Return the only row of a view that is about one object. Raises VergeOSNotFound."""
         rows = await self.rows(view, max_age=max_age)
+        if not rows.rows:
+            raise UnknownObject("there is no such object")
         return Reading(value=rows.rows[0], as_of=rows.as_of, source=rows.source)
 
 
@@ -85,65 +104,88 @@ class CallReads(Reads):
         self._reads = reads
         self._sight = sight
         self._max_age = max_age
-        self.noted: list[tuple[View[Any], Rows[Any]]] = []
+        self.limited = sight is not None
+        self.noted: list[tuple[View[Any], Rows[Any], bool]] = []  # the last: as the caller sees them
         self.repeatable = True
 
     @property
     def older_because(self) -> str:
         """Why an answer made of these reads is older than it was wanted to be; empty where it is not."""
-        return next((rows.older_because for _, rows in self.noted if rows.older_because), "")
+        return next((rows.older_because for _, rows, _ in self.noted if rows.older_because), "")
 
     @property
     def fresh_until(self) -> float | None:
         """Until when (Unix seconds) all that was read is served without asking VergeOS; None where some is not."""
-        if any(rows.source is Source.STALE for _, rows in self.noted):
+        if any(rows.source is Source.STALE for _, rows, _ in self.noted):
             return None
-        return min((rows.as_of + view.lifetime_seconds for view, rows in self.noted), default=None)
+        return min((rows.as_of + view.lifetime_seconds for view, rows, _ in self.noted), default=None)
 
     async def rows(self, view: View[T], *, max_age: float | None = None) -> Rows[T]:
         """Return the rows of a view that the caller may see, no older than the call wants."""
+        await self._prepare(view)
         return self._noted(view, await self._reads.rows(view, max_age=self._max_age if max_age is None else max_age))
 
     async def known(self, view: View[T], *, max_age: float | None = None) -> Rows[T] | None:
         """Return what the caller may see of a view that is known; never asks VergeOS."""
+        await self._prepare(view)
         rows = await self._reads.known(view, max_age=max_age)
         return None if rows is None else self._noted(view, rows)
 
     async def known_row(self, view: View[T], key: int | str, *, max_age: float | None = None) -> T | None:
         """Return one row that the caller may see, if it is known; never asks VergeOS."""
+        if self.limited:
+            return (await self.rows(view, max_age=max_age)).by_key.get(key)
         found = self.at_hand(view) if max_age is None else None
         if found is not None:
             return found.by_key.get(key)
         row = await self._reads.known_row(view, key, max_age=max_age)
         self.repeatable &= row is None
-        keep = self._keep(view)
-        return row if row is None or keep is None or keep(row) else None
+        return row
 
     def at_hand(self, view: View[T]) -> Rows[T] | None:
         """Return what the caller may see of a view that is in memory; asks nobody."""
         rows = self._reads.at_hand(view)
-        return None if rows is None else self._noted(view, rows)
+        return None if rows is None or not self._prepared(view) else self._noted(view, rows)
 
     async def named(self, view: View[T], find: Find[T], name: str) -> Sequence[T]:
         """Return the objects of this name that the caller may see."""
+        if self.limited:
+            return (await self.rows(view)).by_name.get(name, ())
         self.repeatable = False
-        keep = self._keep(view)
-        return [row for row in await self._reads.named(view, find, name) if keep is None or keep(row)]
+        return await self._reads.named(view, find, name)
 
     def crowded(self, view: View[T], wanted: Hashable) -> bool:
         """Tell as the process does, for all calls together."""
         return self._reads.crowded(view, wanted)
 
-    def _keep(self, view: View[T]) -> Callable[[T], bool] | None:
-        return None if self._sight is None else self._sight.of(view.kind)
+    async def _prepare(self, view: View[Any]) -> None:
+        """Let the sight know what it needs before it is asked about `view`."""
+        for needed in self._needs(view):
+            self._learnt(needed, await self._reads.rows(needed))
+
+    def _prepared(self, view: View[Any]) -> bool:
+        """Tell whether the sight knows all that it needs, with what is in memory."""
+        for needed in self._needs(view):
+            rows = self._reads.at_hand(needed)
+            if rows is None:
+                return False
+            self._learnt(needed, rows)
+        return True
+
+    def _needs(self, view: View[Any]) -> list[View[Any]]:
+        sight = self._sight
+        return [] if sight is None else [needed for needed in sight.needs(view) if not sight.knows(needed)]
+
+    def _learnt(self, view: View[Any], rows: Rows[Any]) -> None:
+        if self._sight is not None:
+            self.noted.append((view, self._sight.learn(view, rows), False))
 
     def _noted(self, view: View[T], rows: Rows[T]) -> Rows[T]:
         seen = seen_by(self._sight, view, rows)
-        self.noted.append((view, seen))
+        self.noted.append((view, seen, True))
         return seen
 
 
 def seen_by(sight: Sight | None, view: View[T], rows: Rows[T]) -> Rows[T]:
     """Return what a caller of this sight may see of a view's rows: the same object each time while the rows stand."""
-    keep = None if sight is None else sight.of(view.kind)
-    return rows if keep is None else rows.only(sight, keep)
+    return rows if sight is None else sight.see(view, rows)

@@ -1,7 +1,7 @@
 """What a view answers: its rows, found by key and by name, and how fresh they are."""
 
 import dataclasses
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Self, TypeVar
 
@@ -35,18 +35,3 @@ class Rows(Generic[T]):
     def told_as(self, source: Source, older_because: str = "") -> Self:
         """Return the same rows from another source; they render anew, since an answer may tell its source."""
         return dataclasses.replace(self, source=source, older_because=older_because, rendered={}, answers={})
-
-    def only(self, sight: Hashable, keep: Callable[[T], bool]) -> Self:
-        """Return the rows that `keep` holds, made once for each `sight`; what is made of them is that sight's alone."""
-        known: Self | None = self.rendered.get(("only", sight))
-        if known is None:
-            by_name = {name: tuple(row for row in rows if keep(row)) for name, rows in self.by_name.items()}
-            known = self.rendered[("only", sight)] = dataclasses.replace(
-                self,
-                rows=tuple(row for row in self.rows if keep(row)),
-                by_key={key: row for key, row in self.by_key.items() if keep(row)},
-                by_name={name: rows for name, rows in by_name.items() if rows},
-                rendered={},
-                answers={},
-            )
-        return known

@@ -5,7 +5,7 @@ from typing import Final
 
 from gateway.core.drive import DriveRow
 from gateway.core.ids import MachineKey, VmKey
-from gateway.core.nic import GuestNic, NicRow
+from gateway.core.nic import GuestNic, NicRow, VmNetwork
 from gateway.core.snapshot import StoredSnapshot
 from gateway.core.vm import VmRow
 from gateway.vergeos import drives, nics, snapshots
@@ -27,7 +27,7 @@ def _in_order(row: DriveRow | NicRow) -> str:
     return f"{row.order:06}"
 
 
-def _key(row: DriveRow | NicRow | StoredSnapshot) -> int:
+def _key(row: DriveRow | NicRow | StoredSnapshot | VmNetwork) -> int:
     return row.id
 
 
@@ -37,6 +37,11 @@ def _mac(nic: GuestNic) -> str:
 
 SNAPSHOTS: Final[View[StoredSnapshot]] = View(
     "snapshots", "snapshots", StoredSnapshot, snapshots.list_snapshots, _key, _name, LIST_SECONDS
+)
+
+
+VM_NETWORKS: Final[View[VmNetwork]] = View(
+    "vm-networks", "vm_networks", VmNetwork, nics.list_vm_networks, _key, lambda link: link.network, LIST_SECONDS
 )
 
 
@@ -98,6 +103,8 @@ async def owner_of(views: Reads, vergeos: VergeClient, machine_key: MachineKey) 
 
     No request where a fresh list is known and has it, else one. Raises an UpstreamError.
     """
+    if views.limited:
+        return by_machine(await views.rows(VMS)).get(machine_key)
     known = await views.known(VMS)
     found = None if known is None else by_machine(known).get(machine_key)
     return await vm_of_machine(vergeos, machine_key) if found is None else found

@@ -1,0 +1,244 @@
+"""What one caller may see: the rows of every view without those of objects that do not exist for him.
+
+A row that stays names no node, cluster or network that he may not see. What is made for one right is kept with the
+rows that it was made of, so that all callers of that right share it and nobody else gets it.
+"""
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from gateway.core.errors import UpstreamError
+from gateway.core.job import Job, Target
+from gateway.core.permission import Permission
+from gateway.core.policy import Facts, Right, system_facts
+from gateway.views.cluster import CLUSTERS, NODES
+from gateway.views.declared import VMS, T, View
+from gateway.views.networks import NETWORKS
+from gateway.views.reads import Reads
+from gateway.views.rows import Rows
+from gateway.views.tags import VM_TAGS
+from gateway.views.tenants import TENANTS
+from gateway.views.vm_parts import VM_NETWORKS, by_machine
+
+Keep = Callable[[Any], Any]
+"""Returns a row as it may be shown, None where it may not."""
+
+LISTS: Final[Mapping[str, View[Any]]] = {
+    "vm": VMS,
+    "network": NETWORKS,
+    "tenant": TENANTS,
+    "node": NODES,
+    "cluster": CLUSTERS,
+}
+"""The list of each kind of object, which decides what is seen of it anywhere."""
+
+KINDS: Final = {view.name: kind for kind, view in LISTS.items()}
+OF_VMS: Final = frozenset(
+    {"vm", "vm_status", "vm_drives", "vm_nics", "vm_guest", "vm_snapshots", "snapshots", "vm_tags"}
+)
+OF_ANYTHING: Final = frozenset({"alarms", "log"})
+OF_SYSTEM: Final = frozenset({"tiers", "volumes", "counts"})
+SINGLES: Final = {"network": "network", "tenant": "tenant", "node": "node"}
+"""The kinds of object that are decided by one row of theirs, whichever view it is of."""
+VERGEOS_WORDS: Final = {"vnet": "network"}
+
+
+class Sight:
+    """What somebody of this right sees, as one call needs it: told first what is known of VMs, then of all else."""
+
+    def __init__(self, right: Right, site: str) -> None:
+        self._right, self._site = right, site
+        self._known: dict[str, Rows[Any]] = {}
+
+    @property
+    def key(self) -> str:
+        """What tells this sight from others; equal ones see the same."""
+        return self._right.token
+
+    def needs(self, view: View[Any]) -> tuple[View[Any], ...]:
+        """Return the views that must be known, all of their rows, before anything of `view` is decided."""
+        if view.name == VMS.name or view.kind in OF_VMS | OF_ANYTHING:
+            fields = self._right.sight_fields
+            about = [known for field, known in (("tag", VM_TAGS), ("network", VM_NETWORKS)) if field in fields]
+            lists = [VMS] if view.kind in OF_VMS else list(LISTS.values()) if view.kind in OF_ANYTHING else []
+            return (*about, *lists)
+        return ()
+
+    def knows(self, view: View[Any]) -> bool:
+        """Tell whether a view that is needed is known."""
+        return view.name in self._known
+
+    def learn(self, view: View[T], rows: Rows[T]) -> Rows[T]:
+        """Know all rows of a view that is needed."""
+        self._known[view.name] = rows
+        return rows
+
+    def see(self, view: View[T], rows: Rows[T]) -> Rows[T]:
+        """Return what is seen of the rows of a view, once all that it needs is known."""
+        made_of = tuple((known.generation, known.as_of) for known in map(self._of, self.needs(view)))
+        key = ("sight", self.key, made_of)
+        seen: Rows[T] | None = rows.rendered.get(key)
+        if seen is None:
+            keep = self._keep(view)
+            shown = tuple(row for row in map(keep, rows.rows) if row is not None)
+            by_name: dict[str, tuple[T, ...]] = {}
+            for row in shown:
+                label = view.label(row)
+                by_name[label] = (*by_name.get(label, ()), row)
+            by_key = {view.key(row): row for row in shown}
+            seen = dataclasses.replace(rows, rows=shown, by_key=by_key, by_name=by_name, rendered={}, answers={})
+            rows.rendered[key] = seen
+        return seen
+
+    def _of(self, view: View[Any]) -> Rows[Any]:
+        return self._known[view.name]
+
+    def _listed(self, kind: str) -> Rows[Any]:
+        view = LISTS[kind]
+        return self.see(view, self._of(view))
+
+    def _keep(self, view: View[Any]) -> Keep:
+        kind = KINDS.get(view.name) or SINGLES.get(view.kind)
+        if kind is not None:
+            around = self._around() if kind == "vm" else NOTHING_ELSE
+            return lambda row: self._shown(row) if self._sees(facts_of(kind, row, self._site, around)) else None
+        if view.kind in OF_VMS:
+            return self._keep_of_vms(view)
+        if view.kind in OF_ANYTHING:
+            return self._keep_of_anything(view)
+        whole = view.kind in OF_SYSTEM and self._sees(system_facts(self._site))
+        return lambda row: row if whole else None
+
+    def _keep_of_vms(self, view: View[Any]) -> Keep:
+        vms = self._listed("vm")
+        if view.kind in {"vm", "vm_status"}:
+            return lambda row: self._shown(row) if row.id in vms.by_key else None
+        if view.kind == "vm_tags":
+            return lambda row: row if row.vm_id in vms.by_key else None
+        if view.kind == "snapshots":
+            machines = by_machine(vms)
+            return lambda row: row if row.machine in machines else None
+        of_a_seen_vm = int(view.name.rpartition(":")[2]) in vms.by_key
+        return lambda row: self._shown(row) if of_a_seen_vm else None
+
+    def _keep_of_anything(self, view: View[Any]) -> Keep:
+        """Keep what is about an object that is seen; of several with one name all must be."""
+
+        def keep(row: Any) -> Any:
+            kind = VERGEOS_WORDS.get(row.object_type, row.object_type)
+            if kind not in LISTS:
+                about = {"kind": ("tenant",), "site": (self._site,)} if kind == "tenant_node" else None
+                return row if self._sees(about or system_facts(self._site)) else None
+            seen, everything = self._listed(kind), self._of(LISTS[kind])
+            if view.kind == "alarms" and row.object_id in everything.by_key:
+                return row if row.object_id in seen.by_key else None
+            named = seen.by_name.get(row.object, ())
+            return row if named and len(named) == len(everything.by_name[row.object]) else None
+
+        return keep
+
+    def _around(self) -> "Surroundings":
+        return Surroundings.of(self._known.get(VM_TAGS.name), self._known.get(VM_NETWORKS.name))
+
+    def _sees(self, facts: Facts) -> bool:
+        return self._right.decide(Permission.READ, facts).allowed
+
+    def _shown(self, row: Any) -> Any:
+        """Return a row without the names of nodes, clusters and networks that may not be seen."""
+        site, hidden = (self._site,), dict[str, Any]()
+        cluster = _one(getattr(row, "cluster", None))
+        if cluster and not self._sees({"kind": ("cluster",), "site": site, "cluster": cluster}):
+            hidden["cluster"] = None
+        node = _one(getattr(row, "node", None))
+        if node and not self._sees({"kind": ("node",), "site": site, "node": node, "cluster": cluster}):
+            hidden["node"] = None
+        if hasattr(row, "network_id") and row.network and not self._sees_network(row.network):
+            hidden |= {"network": None, "network_id": None}
+        if getattr(row, "interface_network", None) is not None and not self._sees_network(""):
+            hidden["interface_network"] = None
+        return row.model_copy(update=hidden) if hidden else row
+
+    def _sees_network(self, name: str) -> bool:
+        return self._sees({"kind": ("network",), "site": (self._site,), "network": _one(name)})
+
+
+@dataclasses.dataclass(frozen=True)
+class Surroundings:
+    """What is known of VMs besides their rows: their tags by VM, their networks by machine."""
+
+    tags: Mapping[int, tuple[str, ...]]
+    networks: Mapping[int, tuple[str, ...]]
+
+    @classmethod
+    def of(cls, tagged: Rows[Any] | None, linked: Rows[Any] | None) -> "Surroundings":
+        """Return what these views tell; nothing where they are not needed."""
+        tags, networks = defaultdict[int, tuple[str, ...]](tuple), defaultdict[int, tuple[str, ...]](tuple)
+        for tag in () if tagged is None else tagged.rows:
+            tags[tag.vm_id] += (tag.tag,)
+        for link in () if linked is None else linked.rows:
+            networks[link.machine] += (link.network,)
+        return cls(tags, networks)
+
+
+NOTHING_ELSE: Final = Surroundings({}, {})
+
+
+def facts_of(kind: str, row: Any, site: str, around: Surroundings) -> Facts:
+    """Return the facts of an object that its row tells."""
+    facts: dict[str, tuple[str, ...]] = {"kind": (kind,), "site": (site,)}
+    if kind == "vm":
+        facts |= {"name": (row.name,), "node": _one(row.node), "cluster": _one(row.cluster)}
+        facts |= {"tag": around.tags.get(row.id, ()), "network": around.networks.get(row.machine_id, ())}
+    elif kind == "node":
+        facts |= {"node": (row.name,), "cluster": _one(row.cluster)}
+    else:
+        facts[kind] = (row.name,)
+    return facts
+
+
+async def facts_of_target(views: Reads, target: Target, right: Right, site: str) -> Facts:
+    """Return the facts of a job's object that `right` asks for; of one that is gone no more than its name.
+
+    Raises an UpstreamError.
+    """
+    row = (await views.rows(LISTS[target.kind])).by_key.get(target.key)
+    if row is None:
+        return _bare(target, site)
+    tagged = await views.rows(VM_TAGS) if "tag" in right.fields else None
+    linked = await views.rows(VM_NETWORKS) if "network" in right.fields else None
+    return facts_of(target.kind, row, site, Surroundings.of(tagged, linked))
+
+
+async def job_filter(views: Reads, right: Right, site: str) -> Callable[[Job], bool]:
+    """Return what tells whether a job's object may be seen.
+
+    One that is gone is judged by its name alone, and so is every one while VergeOS cannot be asked.
+    """
+    sight, lists = Sight(right, site), dict[str, tuple[Rows[Any], Rows[Any]]]()
+    for kind in ("vm", "network", "tenant"):
+        try:
+            for needed in sight.needs(LISTS[kind]):
+                sight.learn(needed, await views.rows(needed))
+            everything = await views.rows(LISTS[kind])
+        except UpstreamError:
+            continue
+        lists[kind] = everything, sight.see(LISTS[kind], everything)
+
+    def seen(job: Job) -> bool:
+        everything, shown = lists.get(job.target.kind, (None, None))
+        if everything is not None and shown is not None and job.target.key in everything.by_key:
+            return job.target.key in shown.by_key
+        return right.decide(Permission.READ, _bare(job.target, site)).allowed
+
+    return seen
+
+
+def _bare(target: Target, site: str) -> Facts:
+    name = "name" if target.kind == "vm" else target.kind
+    return {"kind": (target.kind,), "site": (site,), name: (target.name,)}
+
+
+def _one(value: str | None) -> tuple[str, ...]:
+    return (value,) if value else ()
