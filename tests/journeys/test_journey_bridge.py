@@ -9,7 +9,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 from aiohttp import web
-from conftest import free_port
 from inprocess import engine_settings, house
 from mcp import Client, MCPError, StdioServerParameters
 from mcp.client.stdio import stdio_client
@@ -17,6 +16,7 @@ from test_journey_questions import QUESTION, UNSAID, Person
 
 from gateway.tools import CATALOG
 from tests.conftest import eventually
+from tests.journeys.conftest import free_port
 
 MODES = pytest.mark.parametrize("mode", ["legacy", "auto"])
 LINE_SECONDS = 20

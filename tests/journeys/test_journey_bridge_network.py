@@ -15,7 +15,6 @@ import orjson
 import psutil
 import pytest
 from aiohttp import web
-from conftest import free_port
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -23,6 +22,7 @@ from cryptography.x509.oid import NameOID
 from test_journey_bridge import asked, bridge, environment
 
 from gateway.transports.bridge import Bridge, Remote
+from tests.journeys.conftest import free_port
 
 START_SECONDS = 0.5
 HEAVY = {"mcp", "mcp_types", "pydantic", "redis", "arq", "structlog", "cryptography", "yaml", "prometheus_client"}

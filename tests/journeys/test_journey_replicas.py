@@ -9,12 +9,12 @@ from contextlib import asynccontextmanager
 import aiohttp
 import mcp_types as t
 import pytest
-from conftest import START_SECONDS, free_port
 from mcp import Client
 from mcp.client.session import ClientSession
 from mcp.client.sse import sse_client
 
 from tests.conftest import eventually
+from tests.journeys.conftest import START_SECONDS, free_port
 
 pytestmark = [
     pytest.mark.slow,

@@ -26,6 +26,7 @@ from gateway.store.keys import Keys
 from gateway.store.mailboxes import Mailboxes
 from gateway.store.sealing import Sealing
 from gateway.telemetry.metrics import Metrics
+from gateway.transports.context import SERVICES
 from gateway.transports.mcp import build_server
 from gateway.transports.mcp_http import McpEndpoint
 
@@ -219,6 +220,7 @@ async def serving(server=None, memory=None, **options) -> AsyncIterator[Served]:
 async def _serving(services, server, options) -> AsyncIterator[Served]:
     endpoint = McpEndpoint(server or build_server(CATALOG, lambda: services), services, **options)
     app = web.Application()
+    app[SERVICES] = services
     endpoint.mount(app)
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=2.0)
     await runner.setup()
