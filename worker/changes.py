@@ -64,11 +64,14 @@ def not_sent(intent: Job, before: Job) -> Job:
     return updated(intent, acts=before.acts, begun_at=before.begun_at, progress_at=before.progress_at)
 
 
-def target_refused(job: Job, seen: Seen | None) -> Fail | None:
-    """Return why the live object may not be acted on: it is another one than was meant, or a snapshot."""
+def target_refused(job: Job, seen: Seen | None, *, mends: bool = False) -> Fail | None:
+    """Return why the live object may not be acted on: it is another one than was meant, or a snapshot.
+
+    What only `mends` goes to an object that was renamed as well: it was this job that stopped it.
+    """
     look = seen.look if seen is not None else None
     snapshot = look is not None and not isinstance(look, NetworkLook) and look.is_snapshot
-    if look is None or snapshot or not job.target.fits(look):
+    if look is None or snapshot or not job.target.fits(look, named=not mends):
         now = "a snapshot" if snapshot else f"'{clean(look.name, NAME_LIMIT)}'" if look is not None else "nothing"
         return Fail(
             "target_changed",

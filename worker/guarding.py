@@ -27,7 +27,7 @@ async def permitted(services: Services, job: Job, step: Step, now: Moment) -> St
         return step
     freeze = await services.freezing.present()
     if freeze is not None:
-        return Undo("frozen", freeze.told(), AGAIN) if _left_between(job) else _held(services, freeze, now)
+        return Undo("frozen", freeze.told(), AGAIN) if left_between(job) else _held(services, freeze, now)
     if not await services.writers.holds(job.writes_as):
         refusal = NotEnrolled(f"{job.writes_as} has no VergeOS key enrolled any more")
         return _refused(job, step, refusal)
@@ -41,7 +41,7 @@ async def permitted(services: Services, job: Job, step: Step, now: Moment) -> St
 
 def _refused(job: Job, ask: Ask, refusal: GatewayError) -> Fail | Undo:
     """Return how a job goes on whose next act is not permitted any more."""
-    if _left_between(job):
+    if left_between(job):
         return Undo(refusal.code, refusal.detail, refusal.next_step)
     done = "nothing was done" if job.begun_at is None else f"'{ask.action}' was not asked for"
     return Fail(refusal.code, f"{refusal.detail}; {done}", refusal.next_step)
@@ -68,7 +68,7 @@ async def _require(services: Services, job: Job, ask: Ask) -> None:
         await services.protection.require_touchable(job.target, force=hard_reset or ask.action == "kill")
 
 
-def _left_between(job: Job) -> bool:
+def left_between(job: Job) -> bool:
     """Tell whether the job has stopped its VM and not yet done what for: it can still bring back what was before."""
     return brings_back(job) and job.act("restore") is None and job.undoing is None
 

@@ -208,7 +208,9 @@ class StepRun:
 
     async def _act(self, job: Job, ask: Ask, now: Moment) -> tuple[bool, float | None]:
         """Save the intent, send the request, save the answer; return whether the run is over."""
-        refused = target_refused(job, self._seen)
+        refused = target_refused(job, self._seen, mends=ask.mends)
+        if refused is not None and guarding.left_between(job):
+            return await self._take(job, Undo(refused.code, refused.detail, refused.next_step), now)
         if refused is not None:
             await self._end(job, refused, now)
             return True, None

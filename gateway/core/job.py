@@ -74,9 +74,9 @@ class Target(_Frozen):
         """Return what callers see of the object."""
         return TargetView(kind=self.kind, id=self.key, name=self.name)
 
-    def fits(self, look: Live) -> bool:
-        """Tell whether the live object is still the one that was meant."""
-        name = clean(look.name, NAME_LIMIT)
+    def fits(self, look: Live, *, named: bool = True) -> bool:
+        """Tell whether the live object is still the one that was meant, with `named` by its name too."""
+        name = clean(look.name, NAME_LIMIT) if named else self.name
         return (self.key, self.machine_key, self.name, self.uuid) == (look.key, look.machine, name, look.uuid)
 
 

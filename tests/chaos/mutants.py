@@ -57,7 +57,7 @@ def _no_look() -> None:
         return await live(self, job, step) if isinstance(step, Look) else False
 
     put(acting, unsettled=lambda _act, _seen, _now, _times: None)
-    put(steps, target_refused=lambda job, seen: None if seen is None else refused(job, seen))
+    put(steps, target_refused=lambda job, seen, **how: refused(job, seen, **how) if seen and seen.live else None)
     put(steps.StepRun, _live=blind)
 
 
@@ -93,7 +93,7 @@ def _no_intent() -> None:
 def _no_identity() -> None:
     from worker import steps
 
-    put(steps, target_refused=lambda _job, _seen: None)
+    put(steps, target_refused=lambda _job, _seen, **_: None)
 
 
 MUTANTS = {

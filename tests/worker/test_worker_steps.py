@@ -6,7 +6,7 @@ import pytest
 from stepping import crew_on
 
 from gateway.core.job import Phase, Wished
-from gateway.core.wishes import ForceOff, PowerOff, PowerOn, Reset
+from gateway.core.wishes import ForceOff, PowerOff, PowerOn, Reset, Resize
 from gateway.store.jobs import Fenced, Jobs, Moved
 from gateway.store.standing import places
 from tests.conftest import eventually
@@ -287,3 +287,19 @@ async def test_a_job_held_for_days_ends_and_says_what_nobody_knows_and_never_goe
         sim.down = False
         assert await advance(crew.first, job.id) is None
         assert crew.actions(vm) == ["poweroff"]
+
+
+@pytest.mark.parametrize("obeys", [True, False])
+async def test_a_vm_that_is_renamed_in_the_middle_of_its_resize_is_not_left_off(sim, redis_url, obeys):
+    """Its guest went off: it is started. It did not: its power is not cut under another name, the old size is back."""
+    vm = sim.vm("web-1").start().ignore_acpi(not obeys)
+    vm.guest_seconds, cores = 2, vm.cpu_cores
+    wish = Resize(cpu_cores=cores + 1, may_stop=True, wait_seconds=1, force=True)
+    async with crew_on(sim, redis_url, watch_unforced=20.0) as crew, crew.watching():
+        job = await crew.submit(vm, wish, "modify_vm")
+        await crew.drive(job.id, until=lambda job: bool(job.act("stop")))
+        vm.rename("web-1-old")
+        job = await crew.drive(job.id)
+    code = None if job.trouble is None else job.trouble.code
+    assert (code, vm.running, vm.cpu_cores) == ((None, True, cores + 1) if obeys else ("target_changed", True, cores))
+    assert "kill" not in crew.actions(vm)
