@@ -41,6 +41,12 @@ judge: $(TOOLS)/installed
 
 bench: $(VENV)/installed-dev
 	$(BIN)/python -m tests.bench.reads
+	$(BIN)/python -m tests.bench.mcp
+	$(BIN)/python -m tests.bench.long_lists
+	$(BIN)/python -m tests.bench.start
+	$(BIN)/python -m tests.bench.replicas
+	$(BIN)/python -m tests.bench.observing
+	$(BIN)/pytest -q tests/test_request_costs.py tests/journeys/test_journey_reads.py -k "costs or thousand"
 
 image:
 	docker build -t $(IMAGE):latest -t $(IMAGE):$$($(PYTHON) -c 'import gateway; print(gateway.__version__)') --build-arg REVISION=$$(git rev-parse HEAD) .

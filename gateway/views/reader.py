@@ -143,7 +143,7 @@ class Reader(Generic[T]):
         """Begin the refill of a view with so many seconds of its life left; nobody waits for it."""
         if left < min(max(2 * self._refill_seconds, LEAST_LEAD_SECONDS), MOST_LEAD * lifetime):
             memo.renewing = True
-            self._flight = self._take_off(math.nextafter(memo.asked_at, math.inf))
+            self._flight = self._take_off(self._around.clock() - lifetime / 2)  # or what another process has renewed
 
     def _remembered(self, not_before: float) -> Memo[T] | None:
         memo = self._memo

@@ -109,6 +109,45 @@ async def test_what_was_rendered_is_not_shared_between_sources_or_generations(pr
     assert (await reader.read()).rendered == {}
 
 
+# renewed in time
+
+
+async def test_a_view_read_all_the_time_is_renewed_before_its_life_is_over_and_nobody_waits(process, asked, now, redis):
+    reader, other = process(), process()
+    first = await reader.read()
+    await other.read()
+    await now.passes(LIFETIME - 0.1, redis)
+    for _ in range(200):
+        for one in (reader, other):
+            assert (await one.read()).rows == first.rows
+    await eventually(lambda: reader.idle and other.idle)
+    assert (await reader.read()).as_of > first.as_of
+    assert (await other.read()).as_of > first.as_of
+    assert asked.times == 2
+
+
+async def test_a_view_read_now_and_then_is_not_renewed_before_somebody_wants_it(process, asked, now, redis):
+    reader = process()
+    await reader.read()
+    await now.passes(LIFETIME - 0.1, redis)
+    for _ in range(20):
+        await reader.read()
+    assert reader.idle
+    assert asked.times == 1
+
+
+async def test_a_renewal_that_fails_is_not_tried_again_with_each_read(process, asked, now, redis):
+    reader = process()
+    await reader.read()
+    asked.error = VergeOSUnreachable("gone")
+    await now.passes(LIFETIME - 0.1, redis)
+    for _ in range(200):
+        assert (await reader.read()).source is Source.CACHE
+        await asyncio.sleep(0)
+    await eventually(lambda: reader.idle)
+    assert asked.times == 2
+
+
 # how old
 
 

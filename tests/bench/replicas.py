@@ -1,0 +1,67 @@
+"""`python -m tests.bench.replicas`: cached reads a second of two gateways behind nginx, against one behind the same.
+
+Every answer must be the same and none an error; a load that met one ends the benchmark. On two cores, which load,
+proxy and gateways share, the second gateway cannot double anything: it is there to outlive the first.
+"""
+
+import asyncio
+import shutil
+import tempfile
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from gateway.simulator import Simulator, SimulatorSettings
+from tests.bench.machine import (
+    ROUNDS,
+    gateway_beside,
+    process,
+    rate,
+    ratios,
+    redis_server,
+    require_tools,
+    wait_for,
+)
+from tests.journeys.conftest import free_port
+from tests.journeys.test_journey_replicas import CONFIGURATION
+
+PATH = "/vms?limit=50"
+
+
+@contextmanager
+def proxied(urls: list[str]) -> Iterator[str]:
+    """Run nginx before these gateways during the block; yield its URL."""
+    with tempfile.TemporaryDirectory() as folder:
+        port, servers = free_port(), " ".join(f"server {url.removeprefix('http://')} max_fails=0;" for url in urls)
+        configuration = Path(folder) / "nginx.conf"
+        configuration.write_text(CONFIGURATION.format(folder=folder, servers=servers, port=port))
+        with process("nginx", "-p", folder, "-c", str(configuration)):
+            wait_for(f"http://127.0.0.1:{port}/livez")
+            yield f"http://127.0.0.1:{port}"
+
+
+def measure(vergeos: str) -> None:
+    """Compare two gateways with one of them."""
+    with ExitStack() as stack:
+        redis_url = stack.enter_context(redis_server())
+        urls = [stack.enter_context(gateway_beside(redis_url, vergeos))[0] for _ in range(2)]
+        both, one = stack.enter_context(proxied(urls)), stack.enter_context(proxied(urls[:1]))
+        bodies = {urllib.request.urlopen(both + PATH).read() for _ in range(20)}
+        if len(bodies) != 1:
+            raise SystemExit("the gateways answer differently")
+        (two, alone), (ratio,) = ratios([(rate(both + PATH), rate(one + PATH)) for _ in range(ROUNDS)])
+    print(f"GET /vms through nginx: two gateways {two:.0f}/s, one {alone:.0f}/s, ratio {ratio:.2f}; no errors")
+
+
+async def main() -> None:
+    """Measure gateways on a simulated VergeOS."""
+    require_tools()
+    if shutil.which("nginx") is None:
+        raise SystemExit("needs nginx: apt install nginx")
+    async with Simulator(SimulatorSettings(vms=200, read_latency_seconds=0.02)) as sim:
+        await asyncio.to_thread(measure, sim.url)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
