@@ -3,15 +3,17 @@
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from arq import ArqRedis
-from fakeredis import FakeServer
-from fakeredis.aioredis import FakeAsyncRedisConnection
 from redis.asyncio import ConnectionPool
 
 from gateway.settings import Settings
 from gateway.store.connection import Deadlines, RedisClient, open_redis, serving_json
 from gateway.store.embedded import embedded_redis, state_folder
+
+if TYPE_CHECKING:  # it takes a while to import, and is the last resort
+    from fakeredis import FakeServer
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class Backend:
     url: str | None
     durable: bool
     words: str
-    fake: FakeServer | None = None
+    fake: "FakeServer | None" = None
 
     def open(self, deadlines: Deadlines) -> AbstractAsyncContextManager[RedisClient]:
         """Return the context manager of a client with these deadlines."""
@@ -37,13 +39,17 @@ async def open_backend(settings: Settings, *, keep: bool = True) -> AsyncIterato
     folder = state_folder(settings.state_dir, settings.site)
     async with embedded_redis(folder, durable=keep) as embedded:
         if embedded.url is None:
+            from fakeredis import FakeServer
+
             yield Backend(None, durable=False, words="fakeredis, not durable", fake=FakeServer())
         else:
             yield Backend(embedded.url, embedded.durable, f"embedded Redis in {folder}")
 
 
 @asynccontextmanager
-async def _open_fake(server: FakeServer | None) -> AsyncIterator[RedisClient]:
+async def _open_fake(server: "FakeServer | None") -> AsyncIterator[RedisClient]:
+    from fakeredis.aioredis import FakeAsyncRedisConnection
+
     pool = ConnectionPool(connection_class=FakeAsyncRedisConnection, server=server)
     async with serving_json(ArqRedis(pool)) as redis:
         yield redis

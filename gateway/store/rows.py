@@ -27,7 +27,7 @@ Result = TypeVar("Result")
 RACES: Final = 50  # each lost one means that another process got its change through
 MICROSECONDS: Final = 1_000_000
 DIGEST: Final = "digest"  # of the rows of the last fill, until a patch: it tells whether the next fill differs
-ROWS_A_PART: Final = 500  # sent to Redis at a time: 2 to 3 ms
+ROWS_A_PART: Final = 200  # sent to Redis at a time: about a millisecond
 PATCH: Final = "patch:"  # before the row key, in the view's hash
 
 

@@ -41,11 +41,13 @@ async def arranged(view: View[T], rows: Iterable[T], *, generation: int, as_of: 
     placed.sort(key=itemgetter(0))
     await asyncio.sleep(0)
     ordered = tuple(map(itemgetter(1), placed))
-    labels = await in_slices(ordered, view.label)
     by_name: dict[str, tuple[T, ...]] = {}
-    for label, row in zip(labels, ordered, strict=True):
+
+    def name(row: T) -> None:
+        label = view.label(row)
         by_name[label] = (*by_name.get(label, ()), row)
-    await asyncio.sleep(0)
+
+    await in_slices(ordered, name)
     by_key = {view.key(row): row for row in ordered}
     return Rows(ordered, generation, as_of, Source.CACHE, by_key, by_name)
 

@@ -60,9 +60,9 @@ def responsive(url: str) -> None:
     """Print the slowest percent of reads, with and without a refresh."""
     pairs, refreshes = [], 0
     for _ in range(ROUNDS):
-        alone = worst_ms(f"{url}/vms?limit=50", "-c4")
+        alone = worst_ms(f"{url}/vms?limit=50")
         with refreshing(url) as done:
-            pairs.append((worst_ms(f"{url}/vms?limit=50", "-c4"), alone))
+            pairs.append((worst_ms(f"{url}/vms?limit=50"), alone))
         refreshes += len(done)
     (busy, alone), (ratio,) = ratios(pairs)
     print(f"99 % of GET /vms within {alone:.1f} ms; while {MANY} VMs are read anew ({refreshes} times): {busy:.1f} ms,")

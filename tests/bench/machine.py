@@ -15,7 +15,7 @@ from pathlib import Path
 from gateway.store.embedded import server_binary
 from tests.journeys.conftest import free_port
 
-ROUNDS, SECONDS, CLIENTS = 2, 2, 32
+ROUNDS, SECONDS, CLIENTS = 5, 3, 32
 
 
 def require_tools() -> None:

@@ -24,9 +24,30 @@ from tests.bench.machine import (
     wait_for,
 )
 from tests.journeys.conftest import free_port
-from tests.journeys.test_journey_replicas import CONFIGURATION
 
 PATH = "/vms?limit=50"
+CONFIGURATION = """
+daemon off;
+pid {folder}/nginx.pid;
+error_log {folder}/error.log;
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path {folder}; proxy_temp_path {folder}; fastcgi_temp_path {folder};
+    uwsgi_temp_path {folder}; scgi_temp_path {folder};
+    upstream gateways {{ {servers} keepalive 64; }}
+    server {{
+        listen 127.0.0.1:{port};
+        keepalive_requests 1000000;
+        location / {{
+            proxy_pass http://gateways;
+            proxy_http_version 1.1;
+            proxy_set_header Host $http_host;
+            proxy_set_header Connection "";
+        }}
+    }}
+}}
+"""
 
 
 @contextmanager
