@@ -1,8 +1,8 @@
-"""`python -m tests.bench.hour [--night] [--minutes 60] [--speed 20]`: what an hour of many callers asks of VergeOS.
+"""`python -m tests.bench.hour [--night 60] [--minutes 60] [--speed 20]`: what an hour of many callers asks of VergeOS.
 
 50 callers ask for 4 lists every 30 s, by REST, through a gateway with all its limits on; with `--night` a worker takes
-a snapshot, a power-off and a power-on of each of 60 VMs meanwhile. All processes run under `faketime`: the gateway,
-worker, Redis, the simulated VergeOS and the callers are the real ones, only their clock is quicker.
+a snapshot, a power-off and a power-on of each of so many running VMs meanwhile. All processes run under `faketime`: the
+gateway, worker, Redis, the simulated VergeOS and the callers are the real ones, only their clock is quicker.
 
 A VM's name tells when VergeOS was asked, so an answer older than it says is seen.
 """
@@ -30,7 +30,7 @@ from tests.conftest import eventually
 from tests.journeys.conftest import System, free_port
 
 CALLERS, LISTS, EVERY_SECONDS = 50, ("vms", "networks", "tenants", "nodes"), 30.0
-NIGHT_VMS, AT_ONCE = 60, 4
+VMS, AT_ONCE = 80, 4
 CLOCK = "clock-"  # and when it was set, in Unix seconds
 TICK_SECONDS = 1.0
 START_SECONDS = 1_200.0  # of the quick clock
@@ -57,14 +57,14 @@ class Seen:
 
 
 @asynccontextmanager
-async def running(vms: int, *, worker: bool):
+async def running(*, worker: bool):
     """Yield a system of processes with all limits on, ready to be asked."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
         port = free_port()
         where = ("--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", "")
         stack.enter_context(process(redis_program(), *where))
-        sim = await stack.enter_async_context(Simulator(SimulatorSettings(vms=vms, seed=7)))
+        sim = await stack.enter_async_context(Simulator(SimulatorSettings(vms=VMS, seed=7)))
         system = System(sim, f"redis://127.0.0.1:{port}/0", folder)
         stack.push_async_callback(system.stop)
         system.start("serve", **PATIENT)
@@ -136,14 +136,15 @@ async def ended(http, path: str, body) -> str:
     return job.get("state") or job["code"]
 
 
-async def hour(minutes: float, *, with_night: bool) -> tuple[Seen, Counter[str]]:
+async def hour(minutes: float, *, vms_at_night: int) -> tuple[Seen, Counter[str]]:
     """Run the callers for so long; return what they saw and what VergeOS was asked."""
     seen = Seen()
-    async with running(NIGHT_VMS + 20, worker=with_night) as system, aiohttp.ClientSession(system.url) as http:
+    async with running(worker=vms_at_night > 0) as system, aiohttp.ClientSession(system.url) as http:
         before, ends_at = system.sim.requests.copy(), time.monotonic() + minutes * 60
         ticking = asyncio.create_task(tick(system.sim))
-        rows = [row["$key"] for row in system.sim.world.db["vms"] if not row.get("is_snapshot")]
-        keys = rows[1 : NIGHT_VMS + 1] if with_night else []
+        keys = [row["$key"] for row in system.sim.world.db["vms"] if not row.get("is_snapshot")][1 : vms_at_night + 1]
+        for key in keys:
+            system.sim.vm(key).start()
         async with asyncio.TaskGroup() as group:
             for _ in range(CALLERS):
                 group.create_task(poll(http, seen, ends_at))
@@ -165,7 +166,7 @@ def quick(speed: float) -> None:
 def main() -> None:
     """Run what is asked for and print what it cost."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--night", action="store_true", help="with the jobs of a night on top")
+    parser.add_argument("--night", type=int, default=0, help="with the jobs of a night of so many VMs on top")
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--speed", type=float, default=20.0, help="of the clock; less on a slow machine")
     parser.add_argument("--json", action="store_true", help="print one line of JSON")
@@ -173,7 +174,7 @@ def main() -> None:
     options = parser.parse_args()
     if not options.now:
         quick(options.speed)
-    seen, spent = asyncio.run(hour(options.minutes, with_night=options.night))
+    seen, spent = asyncio.run(hour(options.minutes, vms_at_night=options.night))
     told = {
         "asked": seen.asked,
         "upstream": spent.total(),

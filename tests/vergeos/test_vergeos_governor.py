@@ -11,12 +11,14 @@ from structlog.testing import capture_logs
 
 from gateway.core.errors import BudgetSpent, CircuitOpen, VergeOSBusy
 from gateway.core.spender import Kind, Spender
+from gateway.telemetry.metrics import Metrics
 from gateway.vergeos import spending
 from tests.conftest import eventually
 
 ALICE, BOB = Spender(Kind.PERSON, "alice"), Spender(Kind.PERSON, "bob")
 BOT, BOARD = Spender(Kind.AGENT, "bot"), Spender(Kind.MACHINE, "board")
 ACT = Spender(Kind.ACT)
+LIMITS = ("hour", "second", "concurrent")
 
 
 @pytest.fixture
@@ -215,3 +217,19 @@ async def test_a_fault_is_named_though_the_pause_after_it_ends_the_trying(proces
     with pytest.raises(VergeOSBusy, match=r"GET vms: .*503"):
         await read(client)
     assert len(upstream.asked) == 1
+
+
+async def test_the_metrics_tell_what_is_left_of_each_limit(processes, upstream):
+    first, second = await processes(2, vergeos_requests_per_second=10, vergeos_requests_per_hour=100)
+    metrics = Metrics()
+    for _ in range(3):
+        await read(first)
+    await first.governor.settle()
+    await second.governor.settle()
+    second.governor.measure(metrics)
+    told = {
+        limit: metrics.registry.get_sample_value("vergeos_gateway_budget_left", {"limit": limit}) for limit in LIMITS
+    }
+    assert (told["hour"], told["concurrent"]) == (97, 5)
+    assert metrics.registry.get_sample_value("vergeos_gateway_budget_limit", {"limit": "second"}) == 10
+    assert metrics.registry.get_sample_value("vergeos_gateway_circuit_open") == 0

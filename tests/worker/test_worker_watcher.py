@@ -9,7 +9,7 @@ from gateway.core.wishes import PowerOff
 from gateway.store.jobs import Watch
 from gateway.store.watching import Observation
 from tests.conftest import eventually
-from worker.watcher import Watcher, concerns, interval
+from worker.watcher import Watcher, concerns, interval, stretched
 
 WAITS = PowerOff(wait_seconds=600)
 TIMES = EngineTimes()
@@ -139,3 +139,20 @@ async def test_a_spent_budget_is_no_blindness(crew, monkeypatch):
         await watcher.tick()
         watcher._looked_at = 0.0
     assert await crew.first.watching.blind_since() is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "stretch", "looked_after"), [(2, 1, 2), (2, 5, 10), (5, 8, 18), (15, 8, 18), (20, 8, 20)]
+)
+def test_the_budget_stretches_the_interval_but_not_until_jobs_look_by_themselves(seconds, stretch, looked_after):
+    assert stretched(seconds, stretch, EngineTimes()) == looked_after
+
+
+async def test_machines_in_two_requests_and_tenants_are_looked_at_in_turns(crew):
+    targets = {f"machine:{key}" for key in range(10_000, 10_250)} | {"tenant:1", "tenant:2"}
+    watcher, costs = Watcher(crew.first), []
+    for _ in range(4):
+        before = crew.sim.requests.copy()
+        await watcher._look(targets, 0.0)
+        costs.append(dict(crew.sim.requests - before))
+    assert costs == [{"GET tenant_status": 1}, {"GET machine_status": 2}] * 2
