@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -40,6 +40,11 @@ class Hour:
     def left(self) -> int:
         """Return what is left; 0 where more was spent."""
         return max(self.limit - self.total, 0)
+
+    def plus(self, more: Mapping[Spender, int]) -> "Hour":
+        """Return the hour with what was spent since it was told."""
+        spent, lately = (dict(Counter(known) + Counter(more)) for known in (self.spent, self.lately))
+        return replace(self, spent=spent, lately=lately)
 
     @property
     def by_kind(self) -> dict[Kind, int]:

@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import orjson
@@ -22,6 +22,7 @@ ANSWER_SECONDS = 0.5  # a read must not wait long for a Redis that is away
 TRIES = 8  # of one round, where others settle at the same moment
 APART_SECONDS = 0.01  # at most, between these
 HEALTH = "health"
+KINDS = frozenset(Kind)
 PARTS = HOUR_SECONDS // PART_SECONDS
 
 
@@ -140,7 +141,7 @@ class RequestLimits:
 def _read(raw: Mapping[bytes, bytes]) -> tuple[dict[str, Lease], Health]:
     """Return the leases and the health that a hash holds."""
     noted = {name.decode(): orjson.loads(value) for name, value in raw.items()}
-    health = Health(**noted.pop(HEALTH, {}))
+    health = Health(**_known(Health, noted.pop(HEALTH, {})))
     return {name: _lease(value) for name, value in noted.items()}, health
 
 
@@ -149,7 +150,13 @@ def _lease_json(lease: Lease) -> bytes:
 
 
 def _lease(noted: Mapping[str, Any]) -> Lease:
-    return Lease(**{**noted, "places": _units(noted["places"]), "tokens": _units(noted["tokens"])})
+    units = {"places": _units(noted["places"]), "tokens": _units(noted["tokens"])}
+    return Lease(**{**_known(Lease, noted), **units})
+
+
+def _known(shape: type, noted: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what this version knows of a shape that another one may have noted."""
+    return {one.name: noted[one.name] for one in fields(shape) if one.name in noted}
 
 
 def _units(noted: Mapping[str, Any]) -> Units:
@@ -157,10 +164,11 @@ def _units(noted: Mapping[str, Any]) -> Units:
 
 
 def _spent(raw: Mapping[bytes, bytes]) -> dict[Spender, int]:
-    spent = {}
+    spent: dict[Spender, int] = {}
     for name, count in raw.items():
         kind, _, who = name.decode().partition("|")
-        spent[Spender(Kind(kind), who)] = int(count)
+        spender = Spender(Kind(kind) if kind in KINDS else Kind.GATEWAY, who)  # another version may know more kinds
+        spent[spender] = spent.get(spender, 0) + int(count)
     return spent
 
 

@@ -71,7 +71,7 @@ class Governor:
         self.clock = clock
         self.slice = Slice(limits.concurrent, limits.per_second)
         self.health = Health()
-        self.hour = Hour(limits.per_hour)
+        self.hour = self._told = Hour(limits.per_hour)  # as it is, and as Redis told it last
         self.others: dict[str, Lease] = {}
         self.changed: Callable[[], None] = lambda: None
         self.waiting: Callable[[], Wants] = lambda: ()
@@ -206,9 +206,12 @@ class Governor:
             await self._settled()
             if self.hour.nearly_spent and await self._store.first_to_warn(self._fingerprint):
                 self._warn()
-        except StoreError:
+        except Exception as error:
+            if not isinstance(error, StoreError):
+                log.exception("the budget cannot be settled")
             self._steady_since = None
             self._away_until = self.clock() + AWAY_SECONDS
+            self.hour = self._told.plus(self._spent)
         self.changed()
 
     async def _settled(self, *, leaving: bool = False) -> None:
@@ -257,7 +260,7 @@ class Governor:
         if self.slice.lacks(noted.lease):
             self._in_vain_until = at + SOON_SECONDS
         self.health = noted.health.after(self._news, self.now, self.limits.rests)
-        self.hour = Hour(self.limits.per_hour, shared.spent, shared.lately, shared.hot)
+        self.hour = self._told = Hour(self.limits.per_hour, shared.spent, shared.lately, shared.hot)
 
     def _wants(self) -> Wants:
         """Return what requests wait for, or lately waited for."""

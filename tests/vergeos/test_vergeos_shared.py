@@ -4,6 +4,7 @@ import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
+import orjson
 import pytest
 from redis.asyncio import Redis
 
@@ -73,6 +74,23 @@ async def test_the_health_is_the_same_for_all(processes, keys):
     seen = []
     await settle(processes[1], keys, "b", lambda standing: seen.append(standing) or holding(1)(standing))
     assert (seen[0].health.failures, seen[0].health.why, list(seen[0].leases)) == (3, "reset", ["a"])
+
+
+async def test_what_another_version_noted_is_understood_as_far_as_it_goes(processes, keys):
+    await settle(processes[0], keys, "newer")
+    lease = orjson.loads(await processes[0].hget(keys.governor("mark"), "newer"))
+    await processes[0].hset(keys.governor("mark"), "newer", orjson.dumps({**lease, "colour": "red"}))
+    await processes[0].hset(keys.governor("mark"), "health", b'{"failures": 2, "colour": "red"}')
+    seen = []
+    await settle(processes[1], keys, "b", lambda standing: seen.append(standing) or holding(1)(standing))
+    assert (list(seen[0].leases), seen[0].health.failures) == (["newer"], 2)
+
+
+async def test_a_kind_that_is_not_known_is_counted_all_the_same(processes, keys):
+    await settle(processes[0], keys, "a", report=Report({Spender(Kind.ACT): 1}))
+    (part,) = [name for name in await processes[0].keys() if b":spent:" in name]
+    await processes[0].hset(part, "wish|", 4)
+    assert (await settle(processes[1], keys, "b")).spent == {Spender(Kind.ACT): 1, Spender(Kind.GATEWAY): 4}
 
 
 async def test_no_key_of_the_governor_stays(processes, keys):
