@@ -109,7 +109,7 @@ async def test_the_vergeos_key_is_forgotten_and_its_clients_change_nothing(repli
 async def test_open_jobs_are_withdrawn_handed_over_or_must_finish_because_a_vm_is_off(replicas, team):
     first, _ = replicas
     stopping, waiting = first.sim.vm("web-1"), first.sim.vm("web-2").ignore_acpi()
-    stopping.guest_seconds, cores = 10, stopping.cpu_cores
+    stopping.guest_seconds, cores = 40, stopping.cpu_cores
     stopping.refuse_cpu_change()
     body = {"cpu_cores": cores + 1, "shutdown_if_running": True, "wait_timeout": 600}
     resizing = await first.accepted("PATCH", "/vms/web-1", body, team["ann"])

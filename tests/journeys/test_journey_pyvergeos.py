@@ -100,7 +100,7 @@ async def test_snapshots_are_taken_restored_and_deleted(gateway, sdk):
     )
     snapshot = await sdk(lambda client: client.vms.get(vm.key).snapshots.get(taken["snapshot_id"]))
     assert (snapshot["name"], snapshot.never_expires, snapshot.is_manual) == ("ours", False, True)
-    assert snapshot["description"].startswith("before the upgrade [job ")
+    assert snapshot["description"].startswith("before the upgrade (by local) [job ")
     assert abs(snapshot["expires"] - (time.time() + 3 * 86_400)) < 120
     assert (await sdk(lambda client: client.vms.get(vm.key).snapshots.get(kept["snapshot_id"]))).never_expires
     await sdk(lambda client: client.vms.update(vm.key, cpu_cores=cores + 1))
