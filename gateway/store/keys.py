@@ -24,24 +24,9 @@ WARNED_SECONDS = 3_600
 
 LIVE = frozenset(
     {
-        "access",
-        "api-keys",
-        "api-keys-used",
-        "blocked",
         *("job", "job-events", "job-calls", "jobs", "active", "unbegun", "open-of", "waits", "asked", "queue"),
-        *(
-            "events",
-            "sight",
-            "seal",
-            "identity",
-            "frozen",
-            "audit",
-            "enrolled",
-            "api-keys",
-            "api-keys-used",
-            "access",
-            "blocked",
-        ),
+        *("access", "api-keys", "api-keys-used", "blocked", "events", "sight"),
+        *("seal", "identity", "frozen", "audit", "enrolled"),
     }
 )
 """The kinds of key that have no expiry: those of open jobs, and a few that are bounded. All others must have one."""
