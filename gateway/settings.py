@@ -106,9 +106,20 @@ class Settings(BaseSettings):
     policy_file: Path | None = Field(
         None, description="YAML file of roles and who has them; read again when it changes, or on SIGHUP."
     )
+    oidc_issuer: str = Field(
+        "",
+        pattern=r"^$|^https://.+|^http://(localhost|127\.0\.0\.1)(:\d+)?(/.*)?$",
+        description="Identity provider whose access tokens (JWT) are taken; its discovery document tells the keys.",
+    )
+    oidc_audience: str = Field("", description="What tokens must be meant for; empty = PUBLIC_URL, or with /mcp.")
+    oidc_name_claim: str = Field("sub", description="Claim that names the person.")
+    oidc_groups_claim: str = Field("groups", description="Claim that lists the person's groups.")
     public_url: str = Field("", description="The gateway's own address, as its callers know it; empty = from Host.")
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Networks of proxies whose X-Forwarded-For is believed, e.g. 10.0.0.0/8."
+    )
+    auth_failures_per_minute: int = Field(
+        30, ge=0, description="Failures of one address to prove who calls, per replica, until it must wait; 0 = any."
     )
     metrics_open: bool = Field(False, description="Serve /metrics to everybody where callers must prove who they are.")
     vergeos_mcp_url: str = Field("", description="Gateway that `bridge` relays to, e.g. https://vergeos.example.com.")
@@ -167,6 +178,12 @@ class Settings(BaseSettings):
         for network in value:
             ip_network(network)
         return value
+
+    @property
+    def audiences(self) -> list[str]:
+        """What a token may be meant for; never empty, since a token for anybody is taken from nobody."""
+        base = self.public_url.rstrip("/") or "vergeos-gateway"
+        return [self.oidc_audience] if self.oidc_audience else [base, f"{base}/", f"{base}/mcp"]
 
     @property
     def times(self) -> EngineTimes:

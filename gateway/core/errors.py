@@ -4,6 +4,7 @@
     ├── CallError              the call itself cannot be done; the caller can mend it
     │   ├── InvalidArgument · UnknownTool · UnknownObject · AmbiguousName · UnknownJob · TooManyJobs
     │   ├── Unauthorized · MalformedCredentials · Forbidden · NeedsPerson · NotEnrolled · Frozen · AgentLimit
+    │   ├── TooManyFailures
     │   └── Conflict           TargetBusy · KeyReused · JobEnded · TargetChanged · CoreNetwork
     │                          Protected · OutsideWindow
     ├── StoreError             Redis does not answer, or is full · NewerRecord · AuditUnavailable
@@ -128,6 +129,13 @@ class NeedsPerson(Forbidden):
 
     code = "needs_person"
     next_step = "Ask the person you act for to answer it with a key or login of his own."
+
+
+class TooManyFailures(CallError):
+    """Too many callers of this address could not prove who they are; `retry_after` says when it is heard again."""
+
+    code, status, retryable = "too_many_failures", 429, True
+    next_step = "Correct the key or token, wait as long as Retry-After says, then try once."
 
 
 class MalformedCredentials(CallError):

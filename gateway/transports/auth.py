@@ -10,18 +10,22 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from gateway.core.access import LOCAL, Caller
-from gateway.core.errors import MalformedCredentials, StoreError, Unauthorized
+from gateway.core.errors import Forbidden, MalformedCredentials, StoreError, TooManyFailures, Unauthorized
 from gateway.core.permission import Permission
 from gateway.core.text import clean
 from gateway.services import Services
 from gateway.transports.address import address_of
 from gateway.transports.context import CALLER
+from gateway.transports.failures import Failures
+from gateway.transports.oidc import Issuer
 from gateway.transports.problems import problem_of
 
 OPEN: Final = frozenset({"/", "/health", "/livez", "/readyz", "/docs", "/openapi.json"})
 """What everybody may ask: how the process does, and what the product can do; nothing of the site."""
 METRICS: Final = "/metrics"
+WELL_KNOWN: Final = "/.well-known/oauth-protected-resource"
 SCHEME: Final = "bearer"
+WRONG: Final = 'error="invalid_token"'
 QUERY: Final = frozenset({"access_token", "api_key", "token"})
 LONGEST_TOKEN: Final = 16_384
 SHOWN_CHARACTERS: Final = 100
@@ -42,7 +46,12 @@ class Door:
     """Lets callers in. What takes long is cut off once its caller's right has changed or his token has expired."""
 
     services: Services
+    issuer: Issuer | None = None
+    failures: Failures = field(init=False)
     served: dict[int, _Served] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.failures = Failures(self.services.settings.auth_failures_per_minute)
 
     def install(self, app: web.Application) -> None:
         """Let every route of the application be asked by known callers only, but for those that are open."""
@@ -52,11 +61,19 @@ class Door:
             return await self.serve(request, handler)
 
         app.middlewares.append(known_callers)
+        if self.services.settings.oidc_issuer:
+            self.issuer = Issuer(self.services.settings)
+            for path in (WELL_KNOWN, f"{WELL_KNOWN}/mcp"):
+                app.router.add_get(path, self.describe)
         app.cleanup_ctx.append(self._watching)
 
     async def serve(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Serve a request as its caller, or tell how he can prove who he is."""
-        if request.path in OPEN or (request.path == METRICS and self.services.settings.metrics_open):
+        if (
+            request.path in OPEN
+            or request.path.startswith("/.well-known/")
+            or (request.path == METRICS and self.services.settings.metrics_open)
+        ):
             return await handler(request)
         try:
             caller, until = await self.caller_of(request)
@@ -67,16 +84,42 @@ class Door:
             about = {"address": address_of(request), "tool": wanted}
             self.services.audit.record("call", **about, outcome=error.code, detail=error.detail)
             self.services.metrics.authentications.labels("unauthorized").inc()
-            return self._challenge(problem_of(error))
+            return self._challenge(request, problem_of(error), WRONG if hdrs.AUTHORIZATION in request.headers else "")
         request[CALLER] = caller
         if caller.standing is None:
             return await handler(request)
         self.services.metrics.authentications.labels("ok").inc()
         self.served[id(request)] = _Served(request, caller, until)
         try:
-            return await handler(request)
+            return await self._told_scopes(request, caller, handler)
         finally:
             del self.served[id(request)]
+
+    async def _told_scopes(self, request: web.Request, caller: Caller, handler: Handler) -> web.StreamResponse:
+        """Serve a request; where the scopes of its token are too narrow, say which ones there are."""
+        scoped = caller.standing is not None and caller.standing.scopes is not None
+        try:
+            response = await handler(request)
+        except Forbidden as error:
+            response = problem_of(error)
+        if scoped and response.status == 403 and isinstance(response, web.Response):
+            return self._challenge(request, response, 'error="insufficient_scope"')
+        return response
+
+    async def describe(self, request: web.Request) -> web.Response:
+        """Answer who gives tokens for this gateway (RFC 9728)."""
+        settings, path = self.services.settings, request.path.removeprefix(WELL_KNOWN)
+        document = {
+            "resource": f"{self._base(request)}{path}",
+            "authorization_servers": [settings.oidc_issuer],
+            "scopes_supported": list(self.services.directory.policy.scopes),
+            "bearer_methods_supported": ["header"],
+            "resource_name": "VergeOS Gateway",
+        }
+        return web.json_response(document, headers={hdrs.CACHE_CONTROL: "no-store"})
+
+    def _base(self, request: web.Request) -> str:
+        return self.services.settings.public_url.rstrip("/") or f"{request.scheme}://{request.host}"
 
     async def caller_of(self, request: web.Request) -> tuple[Caller, float | None]:
         """Return who calls, and until when his token holds.
@@ -93,16 +136,43 @@ class Door:
                 raise
         if not self.required:
             return LOCAL, None
-        return await directory.by_key(_bearer(request), address_of(request)), None
+        address = address_of(request)
+        try:
+            return await self._proven(_bearer(request), address)
+        except Unauthorized:
+            wait = self.failures.wait(address)
+            self.failures.note(address)
+            if wait is not None:
+                raise _too_many(wait) from None
+            raise
+
+    async def _proven(self, token: str, address: str) -> tuple[Caller, float | None]:
+        directory = self.services.directory
+        if self.issuer is not None and token.count(".") == 2:
+            wait = None if self.issuer.knows(token) else self.failures.wait(address)
+            if wait is not None:
+                raise _too_many(wait)
+            standing, until = await self.issuer.verified(token)
+            return directory.by_subject(standing), until
+        return await directory.by_key(token, address), None
 
     @property
     def required(self) -> bool:
         """Whether callers must prove who they are."""
         settings = self.services.settings
-        return settings.listens_beyond_loopback or self.services.directory.keys_in_use
+        return bool(settings.oidc_issuer) or settings.listens_beyond_loopback or self.services.directory.keys_in_use
 
-    def _challenge(self, response: web.Response) -> web.Response:
-        response.headers[hdrs.WWW_AUTHENTICATE] = "Bearer"
+    def _challenge(self, request: web.Request, response: web.Response, error: str) -> web.Response:
+        """Say how a caller may prove who he is: where tokens are given, and for which scopes."""
+        parts = [error] if error else []
+        if self.issuer is not None:
+            path = "/mcp" if request.path == "/mcp" else ""
+            parts.append(f'resource_metadata="{self._base(request)}{WELL_KNOWN}{path}"')
+            scopes = " ".join(self.services.directory.policy.scopes)
+            parts += [f'scope="{scopes}"'] if scopes else []
+        elif error == WRONG:
+            parts = []
+        response.headers[hdrs.WWW_AUTHENTICATE] = f"Bearer {', '.join(parts)}".strip()
         return response
 
     async def _watching(self, _app: web.Application) -> AsyncIterator[None]:
@@ -132,6 +202,10 @@ def _over(served: _Served) -> bool:
     return served.until is not None and time.time() >= served.until
 
 
+def _too_many(wait: float) -> TooManyFailures:
+    return TooManyFailures("too many failures to prove who calls came from this address", retry_after=wait)
+
+
 def _cut(request: web.Request) -> None:
     if request.transport is not None:
         request.transport.abort()
@@ -157,7 +231,7 @@ NEXT_STEP: Final = "Send `Authorization: Bearer <key>`; `vergeos-gateway keys cr
 
 async def is_configured(services: Services) -> bool:
     """Tell whether callers can prove who they are. Raises `StoreError` where it cannot be known."""
-    if services.settings.policy_file is not None:
+    if services.settings.policy_file is not None or services.settings.oidc_issuer:
         return True
     await services.directory.refresh()
     return services.directory.keys_in_use
