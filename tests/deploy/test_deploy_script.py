@@ -1,10 +1,12 @@
 """deploy.sh without a cluster: what it would apply, what it refuses, and that it tells no secret."""
 
 import os
+import re
 import subprocess
 
 import pytest
 
+from gateway.settings import Settings
 from tests.deploy.programs import OURS, ROOT, documents, program, run
 
 SCRIPT = ROOT / "k8s/deploy.sh"
@@ -69,6 +71,13 @@ def test_credentials_come_from_the_predecessor_s_file_and_are_not_shown(deploy, 
     assert "VERGEOS_USER VERGEOS_PASS REDIS_PASSWORD GATEWAY_SECRET_KEY" in done.stderr
     assert SECRET not in done.stdout + done.stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_every_setting_that_it_passes_on_exists():
+    lists = re.findall(r"^(?:secrets|settings)=\(([^)]*)\)", SCRIPT.read_text(), re.MULTILINE)
+    passed = {name for names in lists for name in names.split()}
+    assert len(passed) > 20
+    assert passed <= {name.upper() for name in Settings.model_fields}
 
 
 def test_parts_are_added_by_options(deploy):
