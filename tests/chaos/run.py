@@ -79,9 +79,11 @@ async def run(
         trouble = Trouble(house, http, vm_keys[: plan.vms])
         callers = Callers(house.urls(), http, vm_keys[: plan.vms])
         await _characters(http, house, plan, vm_keys)
+        operator = asyncio.create_task(trouble.operate())
         await _carry_out(plan, callers, trouble)
         await trouble.calm()
         unsettled = await _settled(house, settle_seconds)
+        operator.cancel()
         evidence = await _evidence(house, http, callers, trouble, ran, vm_keys)
     violations, explained = judge(evidence)
     return Outcome(

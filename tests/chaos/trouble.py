@@ -20,6 +20,7 @@ from tests.chaos.vergeos import PERSON_KEY
 
 LATEST_SHARE = 0.35  # of `settle`: what lands later than a lost answer does so within this part of it
 LATENCY_SHARE = 0.9  # of a request's time
+OPERATOR_SECONDS = 4.0  # his word may have met a Redis that was away, or a refusal that was still under way
 
 
 class Trouble:
@@ -29,6 +30,7 @@ class Trouble:
         self.house, self.http, self.vm_keys = house, http, vm_keys
         self.times = EngineTimes().scaled(1 / house.speed)
         self.replaced: list[tuple[str, float]] = []
+        self.revoked = False
 
     async def happen(self, event: Event) -> None:
         """Let an event happen; what meets a process that is away does not happen."""
@@ -67,6 +69,7 @@ class Trouble:
 
     async def revoke(self, event: Event) -> None:
         """VergeOS refuses our credentials for some seconds; then somebody lets them be tried again."""
+        self.revoked = True
         await self._control("POST", "credentials", {"action": "revoke"})
         await asyncio.sleep(event.options["seconds"])
         await self.readmit()
@@ -75,12 +78,31 @@ class Trouble:
     async def readmit(self) -> None:
         """Make the credentials good again and tell the processes, as an operator does."""
         await self._control("POST", "credentials", {"action": "restore"})
+        self.revoked = False
+        await self._try_credentials()
+
+    async def operate(self) -> None:
+        """Come again for ever, as an operator does, where good credentials are still held for refused."""
+        while True:
+            await asyncio.sleep(OPERATOR_SECONDS)
+            if not self.revoked and await self._latched():
+                await self._try_credentials()
+
+    async def _try_credentials(self) -> None:
         command = [sys.executable, "-m", "gateway", "doctor", "--try-credentials"]
         quiet = subprocess.DEVNULL
         process = await asyncio.create_subprocess_exec(
             *command, env=self.house.environment, cwd=self.house.folder, stdout=quiet, stderr=quiet
         )
         await process.wait()
+
+    async def _latched(self) -> bool:
+        """Tell whether our processes still hold the credentials for refused; Redis away tells nothing."""
+        try:
+            async with Redis.from_url(self.house.redis.url, socket_timeout=2) as redis:
+                return bool([key async for key in redis.scan_iter(match=Keys(SITE).latch("*"), count=1000)])
+        except (RedisError, OSError):
+            return False
 
     async def meddle(self, event: Event) -> None:
         """Somebody works on a VM in VergeOS' own UI."""
