@@ -57,6 +57,8 @@ def target(door, gateway):
         "VERGEOS_API_KEY": "demo",
         "REDIS_URL": gateway.settings.redis_url.get_secret_value(),
         "ENGINE_SPEED": "10",
+        "VERGEOS_REQUESTS_PER_SECOND": "0",
+        "VERGEOS_MAX_CONCURRENT": str(gateway.settings.vergeos_max_concurrent),
         "VERGEOS_MCP_URL": gateway.url,
     }
     return [sys.executable, "-m", "gateway", door], environment

@@ -102,6 +102,8 @@ async def test_a_person_is_asked_over_stdio_as_well(gateway, vm, mode):
         "VERGEOS_API_KEY": "demo",
         "REDIS_URL": gateway.settings.redis_url.get_secret_value(),
         "ENGINE_SPEED": "10",
+        "VERGEOS_REQUESTS_PER_SECOND": "0",
+        "VERGEOS_MAX_CONCURRENT": str(gateway.settings.vergeos_max_concurrent),  # a limit of all processes together
     }
     command = StdioServerParameters(command=sys.executable, args=["-m", "gateway", "stdio"], env=env)
     person = Person()
