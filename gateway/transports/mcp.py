@@ -146,7 +146,8 @@ class _Handlers:
 
     async def _made(self, ctx: Context, tool: Tool, params: t.CallToolRequestParams, call: Call) -> Answer:
         """Make the call, unless its kept answer was found before the kernel was asked."""
-        if ctx.request is None or call.face is not Face.MCP:
+        if ctx.request is None or call.face is not Face.MCP or ctx.request.method != "POST":
+            # many messages come as one request: a batch, and all that belong to a stream of HTTP+SSE
             return await calls.run(tool, params.arguments or {}, call)
         answer: Answer | None = ctx.request.get(ANSWER)
         if answer is None:

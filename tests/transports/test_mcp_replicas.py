@@ -260,6 +260,16 @@ async def test_the_sdk_s_old_client_calls_asks_and_is_told(http):
         await eventually(lambda: len(first.endpoint.sessions) == 0)
 
 
+async def test_each_call_over_the_old_transport_is_made_and_gets_its_own_answer():
+    async with serving() as served, sse_client(f"{served.url}/sse") as streams, ClientSession(*streams) as client:
+        await client.initialize()
+        served.services.bell.set()
+        assert (await client.call_tool("list_things", {"limit": 1})).structured_content["items"]
+        assert len((await client.call_tool("list_things", {"limit": 2})).structured_content["items"]) == 2
+        assert (await client.call_tool("stop_thing", {})).structured_content["state"] == "completed"
+        assert served.services.submitted == 1
+
+
 async def test_messages_for_a_stream_that_is_not_there_are_refused(http):
     async with replicas() as (_, first, second):
         async with http.get(f"{first.url}/sse") as stream:
