@@ -21,11 +21,12 @@ Wants = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Units:
-    """What one process has of one limit: units that it holds, those of them in use, and what it wants."""
+    """What one process has of one limit: units that it holds, those of them in use, what it wants, and its setting."""
 
     held: int
     busy: int
     wants: Wants
+    limit: int = 0
 
 
 @dataclass(frozen=True)
@@ -70,12 +71,16 @@ def _raise(given: dict[str, int], goal: Mapping[str, int], left: int) -> int:
 
 
 def renewed(capacity: int, me: str, mine: Units, others: Mapping[str, Units]) -> Units:
-    """Return what this process holds from now on: never more than others leave, never less than it uses."""
+    """Return what this process holds from now on: never more than others leave, never less than it uses.
+
+    Where processes are set to different limits, as while a setting is rolled out, the lowest is that of all.
+    """
     if not capacity:
         return mine
+    capacity = min([capacity, *(units.limit for units in others.values() if units.limit)])
     fair = shares(capacity, {me: mine.wants, **{other: units.wants for other, units in others.items()}})[me]
     free = capacity - sum(units.held for units in others.values())
-    return Units(max(mine.busy, min(fair, free)), mine.busy, mine.wants)
+    return replace(mine, held=max(mine.busy, min(fair, free)))
 
 
 @dataclass
@@ -111,8 +116,8 @@ class Slice:
     def lease(self, waiting: Wants, now: float, ends_at: float, *, leaving: bool = False) -> Lease:
         """Return what this process holds, uses and wants, with `waiting` requests of each rank."""
         self._cool(now)
-        places = _units(self.places_held, self.open, waiting)
-        tokens = _units(self.tokens_held, [rank for _, rank in self.sent], waiting)
+        places = _units(self.places_held, self.open, waiting, self.concurrent)
+        tokens = _units(self.tokens_held, [rank for _, rank in self.sent], waiting, self.per_second)
         return Lease(places, tokens, ends_at, leaving)
 
     def give_back(self, lease: Lease) -> None:
@@ -139,9 +144,9 @@ def _or_own(held: int | None, limit: int) -> int:
     return max(limit // (SLICE * UNKNOWN_PROCESSES), 1) if held is None else held
 
 
-def _units(held: int | None, used: list[int], waiting: Wants) -> Units:
+def _units(held: int | None, used: list[int], waiting: Wants, limit: int) -> Units:
     wants = tuple(used.count(rank) + more for rank, more in enumerate(waiting))
-    return Units(held or 0, len(used), wants)
+    return Units(held or 0, len(used), wants, limit)
 
 
 def next_lease(others: Mapping[str, Lease], me: str, mine: Lease, limits: Slice) -> Lease:

@@ -160,7 +160,7 @@ def _known(shape: type, noted: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _units(noted: Mapping[str, Any]) -> Units:
-    return Units(noted["held"], noted["busy"], tuple(noted["wants"]))
+    return Units(noted["held"], noted["busy"], tuple(noted["wants"]), noted.get("limit", 0))
 
 
 def _spent(raw: Mapping[bytes, bytes]) -> dict[Spender, int]:

@@ -166,6 +166,18 @@ Site.TestCase.settings = settings(max_examples=60, stateful_step_count=60, deadl
 TestSite = Site.TestCase
 
 
+def test_while_a_lower_limit_is_rolled_out_it_is_that_of_all_and_nobody_starves():
+    old, new = Slice(20, 0), Slice(5, 10)
+    idle, ends_at = (0, 0, 0, 0), 5.0
+    before = next_lease({}, "old", old.lease(idle, 0.0, ends_at), old)
+    came = next_lease({"old": before}, "new", new.lease(idle, 0.0, ends_at), new)
+    assert (before.places.held, came.places.held) == (10, 0)
+    old.hold(before)
+    after = next_lease({"new": came}, "old", old.lease(idle, 1.0, ends_at), old)
+    came = next_lease({"old": after}, "new", new.lease((3, 0, 0, 0), 1.0, ends_at), new)
+    assert (after.places.held, came.places.held) == (1, 3)
+
+
 def test_what_was_given_back_is_not_used_though_the_answer_got_lost():
     one, other = Slice(5, 10), Slice(5, 10)
     one.hold(next_lease({}, "one", one.lease((9, 0, 0, 0), 0.0, 5.0), one))
