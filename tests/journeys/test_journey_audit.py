@@ -90,12 +90,15 @@ async def test_every_refusal_is_told_and_so_is_its_rule_and_reads_are_not(gatewa
 
 async def test_an_answer_to_a_job_is_told_and_an_agent_gives_none(gateway, archive):
     agent = Caller("claude", frozenset(Permission), CallerKind.AGENT, "ann")
-    with pytest.raises(Forbidden, match="an agent answers no"):
-        await answer_question(gateway.services, agent, CATALOG["power_off_vm"], "j1", yes=True)
-    with pytest.raises(GatewayError):
-        await answer_question(gateway.services, VIEWER, CATALOG["power_off_vm"], "j1", yes=False)
-    told = [(entry["by"], entry.get("owner"), entry["outcome"]) for entry in entries(archive, tool="answer")]
-    assert told == [("claude", "ann", "forbidden"), ("vera", None, "forbidden")]
+    vm = gateway.sim.vm("web-1").ignore_acpi()
+    job = (await gateway.power_off(vm, wait_timeout=600))["id"]
+    tool = CATALOG["power_off_vm"]
+    with pytest.raises(Forbidden, match="agent"):
+        await answer_question(gateway.services, agent, tool, job, yes=True)
+    with pytest.raises(Forbidden):
+        await answer_question(gateway.services, VIEWER, tool, job, yes=False)
+    told = [(entry["by"], entry.get("owner")) for entry in entries(archive, tool="answer")]
+    assert told == [("claude", "ann"), ("vera", None)]
 
 
 async def test_freezes_cancels_and_repeated_calls_are_changes_as_well_and_dry_runs_are_not(gateway, archive):
