@@ -38,7 +38,7 @@ async def policy(settings: Settings, options: argparse.Namespace) -> None:
         caller = services.directory.of_name(options.who)
         if caller is None:
             raise UnknownObject(f"nobody is known as {options.who!r}", next_step="Name a person or a key.")
-        print(explain(caller, CATALOG[options.tool]))
+        print(await explain(services, caller, CATALOG[options.tool], options.object))
 
 
 async def _create(services: Services, options: argparse.Namespace) -> str:

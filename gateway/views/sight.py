@@ -211,6 +211,12 @@ async def facts_of_target(views: Reads, target: Target, right: Right, site: str)
     return facts_of(target.kind, row, site, Surroundings.of(tagged, linked))
 
 
+async def facts_in_full(views: Reads, kind: str, row: Any, site: str) -> Facts:
+    """Return all facts of an object of a list. Raises an UpstreamError."""
+    around = Surroundings.of(await views.rows(VM_TAGS), await views.rows(VM_NETWORKS)) if kind == "vm" else NOTHING_ELSE
+    return facts_of(kind, row, site, around)
+
+
 async def job_filter(views: Reads, right: Right, site: str) -> Callable[[Job], bool]:
     """Return what tells whether a job's object may be seen.
 

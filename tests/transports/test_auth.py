@@ -83,7 +83,7 @@ async def test_every_route_but_a_few_refuses_strangers(gateway):
             if answer.status not in {401, 429}:
                 open_now.add(path)
     assert open_now == OPEN
-    assert (await gateway.get("/no/such/route")).status == 401
+    assert (await gateway.get("/no/such/route")).status in {401, 429}
 
 
 async def test_what_tells_only_how_the_process_does_stays_open(gateway):
