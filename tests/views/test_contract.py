@@ -53,6 +53,7 @@ class World:
 
     def change(self, key):
         self.count += 1
+        self.now += 10 * TINY
         self.history[key].append((self.now, f"s{self.count}"))
 
     def status(self, key):
@@ -189,8 +190,24 @@ class Sees:
 
     keys: frozenset
 
-    def of(self, kind):
-        return lambda vm: vm.id in self.keys
+    @property
+    def key(self):
+        return self.keys
+
+    def needs(self, view):
+        return ()
+
+    def knows(self, view):
+        return True
+
+    def see(self, view, rows):
+        if self not in rows.rendered:
+            seen = tuple(vm for vm in rows.rows if vm.id in self.keys)
+            by_key, by_name = {vm.id: vm for vm in seen}, {vm.name: (vm,) for vm in seen}
+            rows.rendered[self] = dataclasses.replace(
+                rows, rows=seen, by_key=by_key, by_name=by_name, rendered={}, answers={}
+            )
+        return rows.rendered[self]
 
 
 class Memory(Reads):
@@ -212,6 +229,9 @@ class Memory(Reads):
 
     def at_hand(self, view):
         return self.listed
+
+    def crowded(self, view, wanted):
+        return False
 
     async def named(self, view, find, name):
         return self.listed.by_name.get(name, ())
