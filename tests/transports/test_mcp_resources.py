@@ -160,7 +160,7 @@ async def test_a_client_is_told_for_how_long_what_it_read_holds(sim, settings):
 
 def test_rows_that_vergeos_could_not_confirm_hold_for_no_time():
     reads, rows = CallReads(None), Rows((), 1, 100.0, Source.CACHE, {}, {})
-    reads.noted.append((VMS, rows))
+    reads.noted.append((VMS, rows, True))
     assert reads.fresh_until == 100.0 + VMS.lifetime_seconds
-    reads.noted.append((VMS, rows.told_as(Source.STALE)))
+    reads.noted.append((VMS, rows.told_as(Source.STALE), True))
     assert reads.fresh_until is None
