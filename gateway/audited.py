@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from gateway.core.audit import listening, shown_arguments
+from gateway.core.audit import judged, listening, shown_arguments
 from gateway.core.errors import GatewayError
 from gateway.core.tool import Arguments
 from gateway.store.audit import AuditTrail
@@ -28,28 +28,30 @@ def audited(
     `who` and `rule` are asked only where there is something to tell; a refusal may name its own rule.
     Raises `AuditUnavailable` for a change that could not be told of.
     """
-    told: list[str] = []
+    with judged() as on_object:
+        told: list[str] = []
 
-    def tell(outcome: str, detail: str = "", job: str | None = None, by_rule: object = None) -> None:
-        told.append(outcome)
-        about = {"tool": tool, "arguments": shown_arguments(_plain(raw)), "rule": str(by_rule or rule())}
-        trail.record("call", **who(), **about, outcome=outcome, detail=detail, job=job)
+        def tell(outcome: str, detail: str = "", job: str | None = None, by_rule: object = None) -> None:
+            told.append(outcome)
+            decided = str(by_rule or on_object() or rule())
+            about = {"tool": tool, "arguments": shown_arguments(_plain(raw)), "rule": decided}
+            trail.record("call", **who(), **about, outcome=outcome, detail=detail, job=job)
 
-    if changes:
-        trail.require()
-    try:
-        with listening(lambda job, note: tell("accepted", note, job)):
-            yield
-    except GatewayError as error:
-        if changes or error.status in REFUSED:
-            tell(error.code, error.detail, by_rule=error.extra.get("rule"))
-        raise
-    except BaseException as error:
+        if changes:
+            trail.require()
+        try:
+            with listening(lambda job, note: tell("accepted", note, job)):
+                yield
+        except GatewayError as error:
+            if changes or error.status in REFUSED:
+                tell(error.code, error.detail, by_rule=error.extra.get("rule"))
+            raise
+        except BaseException as error:
+            if changes and not told:
+                tell(type(error).__name__)
+            raise
         if changes and not told:
-            tell(type(error).__name__)
-        raise
-    if changes and not told:
-        tell("done")
+            tell("done")
 
 
 def _plain(raw: Mapping[str, Any] | Arguments) -> Mapping[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.core.access import Caller, Permission
-from gateway.core.audit import accepted
+from gateway.core.audit import accepted, decided_by
 from gateway.core.details import details
 from gateway.core.errors import Forbidden
 from gateway.core.events import JobEvent
@@ -111,6 +111,7 @@ class Services:
         facts = await facts_of_target(self.views, target, right, self.keys.site)
         for permission in sorted(permissions):
             verdict = right.decide(permission, facts)
+            decided_by(verdict.rule)
             if not verdict.allowed:
                 told = f"{caller.name} may not '{permission}' {target.name}: {verdict.rule}"
                 raise Forbidden(told, permission=permission.value)

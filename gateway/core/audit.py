@@ -101,3 +101,21 @@ def accepted(job_id: str, note: str) -> None:
     """Tell the audit of the job that stands for the call at hand, and what its caller is told beside it."""
     if (call := _at_hand.get()) is not None:
         call(job_id, note)
+
+
+_rule: ContextVar[str] = ContextVar("rule", default="")
+
+
+@contextmanager
+def judged() -> Iterator[Callable[[], str]]:
+    """Yield what tells the rule that has decided last about an object in this block; empty where none has."""
+    token = _rule.set("")
+    try:
+        yield _rule.get
+    finally:
+        _rule.reset(token)
+
+
+def decided_by(rule: str) -> None:
+    """Tell the audit which rule has decided about the object of the call at hand."""
+    _rule.set(rule)

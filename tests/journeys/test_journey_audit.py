@@ -285,3 +285,12 @@ async def test_the_window_is_shown_to_administrators_and_the_refused_stand_in_it
     job = await gateway.accepted("POST", "/vms/web-1/poweroff", {}, headers["root"])
     (accepted,) = entries(archive, event="call", job=job["id"])
     assert accepted["rule"] == "role admin"
+
+
+async def test_the_rule_about_the_object_itself_is_told(gateway, archive):
+    new = NewKey("webmaster", "wim", CallerKind.PERSON, ("operator",), select=("name=web-*",))
+    _, token = await issue(gateway.services.directory, new)
+    shown = {"Authorization": f"Bearer {token}"}
+    job = await gateway.accepted("POST", "/vms/web-1/poweroff", {}, shown)
+    (accepted,) = entries(archive, event="call", job=job["id"])
+    assert accepted["rule"] == "role operator"
