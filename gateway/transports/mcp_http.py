@@ -14,7 +14,7 @@ from gateway.calls import Face
 from gateway.core.access import Caller
 from gateway.core.errors import GatewayError
 from gateway.services import Services
-from gateway.transports.context import caller_of
+from gateway.transports.context import CATALOG, caller_of
 from gateway.transports.expect import answer_expect
 from gateway.transports.mcp_door import FACE
 from gateway.transports.mcp_exchange import PING_SECONDS, Exchange
@@ -110,6 +110,7 @@ class McpEndpoint:
     async def _post(self, request: web.Request) -> web.StreamResponse:
         require_accept(request, JSON, EVENTS)
         message = message_of(await read_json(request))
+        _require_scope(request, message)
         duplicated = find_duplicated_routing_header(request.headers.items())
         if duplicated is not None:
             raise RefusedError(400, f"{duplicated} header appears more than once", code=HEADER_MISMATCH, id=message.id)
@@ -172,6 +173,16 @@ class McpEndpoint:
     async def _plain(self, request: web.Request) -> web.StreamResponse:
         request[FACE] = Face.PLAIN
         return await answer_plain(self._server, self._state, request, await read_json(request))
+
+
+def _require_scope(request: web.Request, message: Message) -> None:
+    """Raise `Forbidden` for a tool that a token's scopes do not give: its client may ask for more, and come again."""
+    caller = caller_of(request)
+    if caller.standing is None or caller.standing.scopes is None or not isinstance(message, RpcRequest):
+        return
+    named, catalog = (message.params or {}).get("name"), request.app[CATALOG]
+    if message.method == "tools/call" and isinstance(named, str) and named in catalog:
+        catalog[named].require(caller)
 
 
 def _failed(exc: GatewayError) -> web.Response:

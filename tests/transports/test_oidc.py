@@ -176,6 +176,20 @@ async def test_a_scope_that_is_too_narrow_is_told_with_all_there_are(gateway, pr
     assert 'scope="vergeos:read vergeos:all"' in told
 
 
+async def test_over_mcp_a_scope_that_is_too_narrow_is_told_as_well(gateway, provider):
+    narrow = bearer(provider.token(scope="vergeos:read")) | {"Accept": "application/json, text/event-stream"}
+    call = {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "tools/call",
+        "params": {"name": "power_on_vm", "arguments": {"id": 34}},
+    }
+    refused = await gateway.call("POST", "/mcp", call, narrow)
+    assert refused.status == 403
+    assert 'error="insufficient_scope"' in refused.headers["WWW-Authenticate"]
+    assert "/.well-known/oauth-protected-resource/mcp" in refused.headers["WWW-Authenticate"]
+
+
 async def test_a_provider_that_is_away_is_told_and_nothing_served(sim, oidc):
     async with house(sim, oidc.model_copy(update={"oidc_issuer": "http://127.0.0.1:9"}), workers=0) as gateway:
         token = jwt.encode({"sub": "ann"}, RSA, "RS256", headers={"kid": "one"})
