@@ -8,6 +8,7 @@
     │   └── Conflict           TargetBusy · KeyReused · JobEnded · TargetChanged · CoreNetwork
     │                          Protected · OutsideWindow
     ├── StoreError             Redis does not answer, or is full · NewerRecord · AuditUnavailable
+    ├── IssuerAway             the identity provider does not tell its keys
     └── UpstreamError          VergeOS did not do it
         ├── VergeOSUnreachable   CircuitOpen
         ├── VergeOSDropped · VergeOSTimeout · VergeOSCertificate
@@ -229,6 +230,13 @@ class AuditUnavailable(StoreError):
 
     code = "audit_unavailable"
     next_step = "Make room where AUDIT_LOG points; changes go on by themselves once it can be written."
+
+
+class IssuerAway(GatewayError):
+    """The identity provider cannot be asked for its keys, and none are known."""
+
+    code, status, retryable = "issuer_unavailable", 503, True
+    next_step = "Repeat the call in some seconds; OIDC_ISSUER names the provider."
 
 
 class UpstreamError(GatewayError):

@@ -1,5 +1,6 @@
 """Job records: read them, take their fence, save them, ask something of them. All under WATCH/MULTI."""
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -18,6 +19,9 @@ from gateway.store.records import dump_joiners, kept, parse, read_many, read_que
 from gateway.store.writes import add_calls, close_job, write_job
 
 ASKED = (b"cancel", b"answer")  # what must be heard before an act
+
+
+SUBMITS_AT_ONCE = 16  # each reads on a second connection while it holds one: all of a pool's would wait for ever
 
 
 class Fenced(Exception):
@@ -57,6 +61,7 @@ class Jobs:
         self.redis = redis
         self.keys = keys
         self.record_seconds = days * DAY_SECONDS
+        self.submitting = asyncio.Semaphore(SUBMITS_AT_ONCE)
 
     async def now(self) -> float:
         """Return Redis' time in Unix seconds."""

@@ -86,12 +86,13 @@ async def submit(jobs: Jobs, draft: Draft, rules: Rules) -> Submitted:
     Raises `Frozen`, `TargetBusy`, `TooManyJobs`, `KeyReused`, `UnknownJob` (for `after`), `AgentLimit`, `StoreError`
     (`NewerRecord` where the job that stands for the call is not understood); then nothing was written.
     """
-    with store_errors():
-        while True:
-            try:
-                return await _attempt(jobs, draft, rules)
-            except WatchError:
-                continue
+    async with jobs.submitting:
+        with store_errors():
+            while True:
+                try:
+                    return await _attempt(jobs, draft, rules)
+                except WatchError:
+                    continue
 
 
 async def _attempt(jobs: Jobs, draft: Draft, rules: Rules) -> Submitted:

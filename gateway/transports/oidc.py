@@ -11,7 +11,7 @@ import jwt
 import orjson
 
 from gateway.core.access import Standing
-from gateway.core.errors import GatewayError
+from gateway.core.errors import IssuerAway
 from gateway.rights.directory import refused
 from gateway.settings import Settings
 from gateway.telemetry.logs import get_logger
@@ -26,16 +26,6 @@ TOKENS_KEPT: Final = 2_000
 REQUIRED: Final = ["exp", "iss", "aud", "sub"]
 
 log = get_logger(__name__)
-
-
-class IssuerAway(GatewayError):
-    """The identity provider cannot be asked for its keys, and none are known."""
-
-    code, status, retryable = "issuer_unavailable", 503, True
-    next_step = "Repeat the call in some seconds; OIDC_ISSUER names the provider."
-
-    def __init__(self, detail: str) -> None:
-        super().__init__(detail, retry_after=AGAIN_SECONDS)
 
 
 class Issuer:
@@ -124,7 +114,7 @@ class Issuer:
         except (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError, jwt.PyJWTError) as exc:
             log.warning("the identity provider's keys cannot be read", error=type(exc).__name__)
             if not self._keys:
-                raise IssuerAway("the identity provider does not tell its keys") from None
+                raise IssuerAway("the identity provider does not tell its keys", retry_after=AGAIN_SECONDS) from None
             return
         self._keys = {str(key.key_id): key for key in usable}
         self._fetched_at = now

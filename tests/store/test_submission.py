@@ -53,6 +53,13 @@ async def test_of_opposite_wishes_at_once_one_side_is_accepted(jobs):
     assert {(busy.extra["job"], busy.extra["owner"]) for busy in refused} == {(job.id, job.owner)}
 
 
+async def test_more_submits_at_once_than_there_are_connections_all_get_through(redis_url):
+    async with open_redis(redis_url, SERVING, connections=AT_ONCE + 4) as redis:
+        jobs = jobs_on(redis)
+        answers = await asyncio.gather(*(submitted(jobs, vm=number) for number in range(1, 5 * AT_ONCE)))
+        assert len({answer.job.id for answer in answers}) == 5 * AT_ONCE - 1
+
+
 async def test_different_wishes_at_once_all_stand_in_one_queue(jobs):
     answers = await asyncio.gather(*(submitted(jobs, wish=Resize(cpu_cores=n)) for n in range(1, AT_ONCE)))
     assert sorted(await queue(jobs)) == sorted(answer.job.id for answer in answers)
