@@ -8,6 +8,7 @@ import signal
 import sys
 
 from tests.chaos import report
+from tests.chaos.focus import FOCUSES, focused
 from tests.chaos.mutants import MUTANTS
 from tests.chaos.plan import make_plan
 from tests.chaos.run import run
@@ -22,11 +23,14 @@ def main() -> int:
     parser.add_argument("--speed", type=float, default=3.0, help="how many times faster than in earnest the engine is")
     parser.add_argument("--seconds", type=float, default=240.0, help="for everything to settle after the plan")
     parser.add_argument("--mutant", choices=MUTANTS, default="", help="take a safeguard out of the engine")
-    parser.add_argument("--mutants", action="store_true", help="one run for each mutant; each must break a rule")
+    parser.add_argument("--mutants", action="store_true", help="the table: each mutant must break a rule")
+    parser.add_argument("--focus", choices=FOCUSES, default="", help="a plan that dwells on one safeguard")
     parser.add_argument("--keep", action="store_true", help="keep logs and evidence of a run that was right too")
     parser.add_argument("--plan", action="store_true", help="print the plan and end")
     options = parser.parse_args()
     plan = make_plan(options.seed, jobs=options.jobs, vms=options.vms, kills=options.kills)
+    if options.focus:
+        plan = focused(options.focus, options.seed)
     if options.plan:
         print("\n".join(plan.lines()))
         return 0

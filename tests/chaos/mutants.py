@@ -7,10 +7,11 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Mutant:
-    """A safeguard and how it is taken out of this process."""
+    """A safeguard and how it is taken out of this process; `focus` is the plan that dwells on it."""
 
     without: str
     apply: Callable[[], None]
+    focus: str = ""
 
 
 def put(where: Any, **parts: Any) -> None:
@@ -102,6 +103,6 @@ MUTANTS = {
     "look": Mutant("the look before an act", _no_look),
     "sweeper": Mutant("the sweeper", _no_sweeper),
     "key": Mutant("the idempotency key", _no_key),
-    "intent": Mutant("the intent before the act", _no_intent),
-    "identity": Mutant("the check of name, uuid and machine", _no_identity),
+    "intent": Mutant("the intent before the act", _no_intent, "slow writes"),
+    "identity": Mutant("the check of name, uuid and machine", _no_identity, "other objects"),
 }

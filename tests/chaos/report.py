@@ -4,6 +4,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator
 
+from tests.chaos.focus import focused
 from tests.chaos.judge import BREACHES
 from tests.chaos.mutants import MUTANTS
 from tests.chaos.plan import Plan
@@ -44,19 +45,30 @@ def lines(outcome: Outcome) -> Iterator[str]:
 
 
 async def mutants(plan: Plan, *, speed: float) -> int:
-    """Run the plan once for each mutant and print which rules it broke; return 1 where one broke none."""
-    survived = 0
+    """Run a plan once for each mutant and print which rules it broke; return 1 where one broke none.
+
+    A plan that dwells on the safeguard is run with the whole engine too, which must break none.
+    """
+    wrong = 0
     for name, mutant in MUTANTS.items():
-        outcome = await run(plan, speed=speed, mutant=name, settle_seconds=MUTANT_SECONDS)
-        broken = Counter(violation.rule for violation in outcome.violations)
-        if outcome.unsettled:
-            broken["unfinished"] += 0
-        survived += not broken
-        print(f"without {mutant.without:36} {_counted(broken) if broken else 'SURVIVED'}", flush=True)
-        for violation in outcome.violations[:1]:
-            print(f"        e.g. {violation.rule}: {violation.story[:MOST_CHARACTERS]}", flush=True)
-        shutil.rmtree(outcome.folder)
-    return 1 if survived else 0
+        dwelling = focused(mutant.focus, plan.seed) if mutant.focus else None
+        broken = await _broken(dwelling or plan, f"without {mutant.without}", speed=speed, mutant=name)
+        wrong += not broken
+        if dwelling is not None:
+            wrong += bool(await _broken(dwelling, f"   with {mutant.without}", speed=speed))
+    return 1 if wrong else 0
+
+
+async def _broken(plan: Plan, title: str, *, speed: float, mutant: str = "") -> Counter[str]:
+    """Run a plan, print which rules were broken and one story; return how often each was."""
+    outcome = await run(plan, speed=speed, mutant=mutant, settle_seconds=MUTANT_SECONDS)
+    broken = Counter(violation.rule for violation in outcome.violations)
+    nothing = "SURVIVED" if mutant else "nothing broken"
+    print(f"{title:45} {_counted(broken) if broken else nothing}  ({outcome.seconds:.0f} s)", flush=True)
+    for violation in outcome.violations[:1]:
+        print(f"        e.g. {violation.rule}: {violation.story[:MOST_CHARACTERS]}", flush=True)
+    shutil.rmtree(outcome.folder)
+    return broken
 
 
 def _end(state: str, trouble: object) -> str:

@@ -1,5 +1,9 @@
 """A plan is its seed: the same every time, another for another seed, and as large as it was asked for."""
 
+import pytest
+
+from tests.chaos.focus import FOCUSES, VMS, focused
+from tests.chaos.mutants import MUTANTS
 from tests.chaos.plan import make_plan
 
 
@@ -19,3 +23,11 @@ def test_a_plan_has_the_calls_and_kills_that_were_asked_for_in_the_order_of_time
         assert list(moments) == sorted(moments, key=lambda moment: moment.at)
         assert all(0 <= moment.at <= plan.seconds + 1 for moment in moments)
     assert sum(1 for _ in plan.lines()) == len(plan.calls) + len(plan.events)
+
+
+@pytest.mark.parametrize("name", FOCUSES)
+def test_a_plan_that_dwells_on_a_safeguard_is_its_seed_too_and_belongs_to_a_mutant(name):
+    plan = focused(name, 5)
+    assert plan == focused(name, 5) != focused(name, 6)
+    assert {call.vm for call in plan.calls} == set(plan.characters) == set(range(VMS))
+    assert name in {mutant.focus for mutant in MUTANTS.values()}

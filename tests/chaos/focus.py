@@ -1,0 +1,58 @@
+"""Plans that dwell on one safeguard: what seldom happens by chance happens in them again and again."""
+
+import random
+from collections.abc import Callable
+
+from tests.chaos.plan import CALLERS, QUIET_SECONDS, WRITES, Call, Event, Plan
+
+VMS = 16
+DEAF = {"ignore_acpi": True, "power": "start"}  # who runs, whatever its guest is asked: only the log tells of it
+KILLS, SECONDS_PER_KILL = 10, 2.0
+CALLS_PER_KILL = 8
+GRACE_SECONDS = 5
+
+
+def focused(name: str, seed: int) -> Plan:
+    """Return the plan of this name."""
+    rng = random.Random(f"{name}/{seed}")
+    calls, events = FOCUSES[name](rng)
+    calls, events = (tuple(sorted(moments, key=lambda moment: moment.at)) for moments in (calls, events))
+    last = max(moment.at for moment in (*calls, *events))
+    return Plan(seed, VMS, last, dict.fromkeys(range(VMS), DEAF), calls, events)
+
+
+def _slow_writes(rng: random.Random) -> tuple[list[Call], list[Event]]:
+    """Every write is answered late, and the workers die by turns with many of them under way."""
+    seconds = KILLS * SECONDS_PER_KILL
+    slow = {"kind": "latency", "method": "POST|PUT", "path": WRITES, "count": None, "share": 1.0}
+    kills = [
+        Event(QUIET_SECONDS + (number + 1) * SECONDS_PER_KILL, "kill", f"worker{number % 2}") for number in range(KILLS)
+    ]
+    calls = []
+    for number in range(KILLS * CALLS_PER_KILL):
+        at = QUIET_SECONDS + seconds * number / (KILLS * CALLS_PER_KILL)
+        tool, arguments = rng.choice(
+            (("reset_vm", {"hard": True}), ("power_off_vm", {"wait_timeout": 1, "force_after_timeout": False}))
+        )
+        calls.append(Call(round(at, 3), f"c{number}", rng.choice(CALLERS), "rest", tool, number % VMS, arguments))
+    return calls, [Event(0.0, "fault", options=slow), *kills]
+
+
+def _other_objects(rng: random.Random) -> tuple[list[Call], list[Event]]:
+    """Each VM is renamed or replaced in VergeOS' own UI while one job waits for its guest and another queues behind."""
+    calls, events = [], []
+    for vm in range(VMS):
+        at, replaced = round(QUIET_SECONDS + vm * 0.25, 3), vm % 4 == 3
+        stop = {"wait_timeout": GRACE_SECONDS, "force_after_timeout": True}
+        tool, arguments = ("power_on_vm", {}) if replaced else ("reset_vm", {"hard": True})
+        deed = {"deed": "replace" if replaced else "rename", "number": vm}
+        calls.append(Call(at, f"a{vm}", rng.choice(CALLERS), "rest", "power_off_vm", vm, stop))
+        calls.append(Call(at + 0.5, f"b{vm}", rng.choice(CALLERS), "rest", tool, vm, arguments, after=replaced))
+        events.append(Event(at + 2.0, "meddle", str(vm), deed))
+    return calls, events
+
+
+FOCUSES: dict[str, Callable[[random.Random], tuple[list[Call], list[Event]]]] = {
+    "slow writes": _slow_writes,
+    "other objects": _other_objects,
+}
