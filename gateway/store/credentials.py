@@ -1,8 +1,10 @@
 """What all processes know together of the credentials for VergeOS: the session they share, and a refusal."""
 
-from redis.asyncio import Redis
+from contextlib import suppress
 
-from gateway.store.connection import redis_time
+from redis.exceptions import WatchError
+
+from gateway.store.connection import RedisClient, redis_time
 from gateway.store.keys import LATCH_SECONDS, SESSION_SECONDS, Keys
 from gateway.store.limits import within
 
@@ -12,7 +14,7 @@ ANSWER_SECONDS = 1.0
 class SharedCredentials:
     """One session and one refusal per fingerprint of credentials. Every method raises StoreError within a second."""
 
-    def __init__(self, redis: Redis, keys: Keys) -> None:
+    def __init__(self, redis: RedisClient, keys: Keys) -> None:
         self._redis = redis
         self._keys = keys
 
@@ -37,18 +39,33 @@ class SharedCredentials:
         async with within(ANSWER_SECONDS):
             await self._redis.delete(self._claim(fingerprint))
 
-    async def refuse(self, fingerprint: str) -> float:
-        """Note that VergeOS refuses these credentials; return since when, in Unix seconds: the first note counts."""
-        latch = self._keys.latch(fingerprint)
-        async with within(ANSWER_SECONDS):
-            now = await redis_time(self._redis)
-            await self._redis.set(latch, now, nx=True, ex=LATCH_SECONDS)
-            return float(await self._redis.get(latch) or now)
+    async def refuse(self, fingerprint: str, *, ago: float = 0.0) -> float | None:
+        """Note that VergeOS refused these credentials so many seconds ago; return since when, in Unix seconds.
+
+        The first note counts; None where somebody let them be tried again since, and nobody was refused after that.
+        """
+        latch, readmitted = self._keys.latch(fingerprint), self._keys.readmitted(fingerprint)
+        async with within(ANSWER_SECONDS), self._redis.pipeline() as pipe:
+            while True:
+                await pipe.watch(latch, readmitted)
+                now = await redis_time(pipe)
+                since, open_since = await pipe.get(latch), await pipe.get(readmitted)
+                if since is not None:
+                    return float(since)
+                if open_since is not None and now - ago <= float(open_since):
+                    return None
+                pipe.multi()
+                pipe.set(latch, now, ex=LATCH_SECONDS)
+                with suppress(WatchError):
+                    await pipe.execute()
+                    return now
 
     async def forget_refusal(self, fingerprint: str) -> None:
-        """Let the credentials be tried again by every process."""
-        async with within(ANSWER_SECONDS):
-            await self._redis.delete(self._keys.latch(fingerprint))
+        """Let the credentials be tried again by every process; what was refused until now is told too late."""
+        async with within(ANSWER_SECONDS), self._redis.pipeline(transaction=True) as pipe:
+            pipe.set(self._keys.readmitted(fingerprint), await redis_time(self._redis), ex=LATCH_SECONDS)
+            pipe.delete(self._keys.latch(fingerprint))
+            await pipe.execute()
 
     def _claim(self, fingerprint: str) -> str:
         return self._keys.session(f"{fingerprint}:login")

@@ -216,6 +216,10 @@ class Keys:
         """String: since when VergeOS refuses these credentials. 30 days."""
         return self._key("refused", fingerprint)
 
+    def readmitted(self, fingerprint: str) -> str:
+        """String: when somebody last let these credentials be tried again; no refusal from before counts. 30 days."""
+        return self._key("readmitted", fingerprint)
+
     def session(self, fingerprint: str) -> str:
         """String: the session token that all processes share. 20 hours."""
         return self._key("session", fingerprint)

@@ -20,12 +20,13 @@ class Latch:
         self._fingerprint = fingerprint
         self._refused_at: float | None = None
         self._told = True  # whether Redis knows what this process knows
+        self._met_at = 0.0  # when this process was refused last, on its monotonic clock
         self.changes = 0  # made here; what Redis told before one of them is out of date
 
     async def hear(self, refused_at: float | None, changes: int) -> None:
         """Take what Redis told while this process had made so many `changes`, or tell Redis what it missed."""
         if not self._told:
-            await self.close()
+            await self._tell()
         elif changes == self.changes:
             self._refused_at = refused_at
 
@@ -40,9 +41,14 @@ class Latch:
 
     async def close(self) -> None:
         """Note the refusal for all processes, or for this one until Redis is back."""
+        self._met_at = time.monotonic()
+        await self._tell()
+
+    async def _tell(self) -> None:
+        """Tell Redis of the refusal; one from before somebody let the credentials be tried again is forgotten."""
         self.changes += 1
         try:
-            self._refused_at = await self._shared.refuse(self._fingerprint)
+            self._refused_at = await self._shared.refuse(self._fingerprint, ago=time.monotonic() - self._met_at)
             self._told = True
         except StoreError:
             self._refused_at = time.time() if self._refused_at is None else self._refused_at

@@ -215,6 +215,21 @@ async def test_a_refusal_seen_without_redis_is_told_to_all_when_redis_is_back(
     assert len(upstream.asked) == 1
 
 
+async def test_a_refusal_told_after_somebody_let_the_credentials_be_tried_again_refuses_nobody(
+    client_for, upstream, door, redis, redis_server
+):
+    first, second = [await client_for(upstream.url) for _ in range(2)]
+    redis_server.connected = False
+    with pytest.raises(VergeOSUnauthorized):
+        await read(first)
+    redis_server.connected = True
+    door.valid = {"Bearer key-of-the-gateway"}
+    await second.clear_latch()
+    first.governor._away_until = 0.0  # as if the two seconds were over
+    await first.governor.settle()
+    assert await read(first) == await read(second) == []
+
+
 async def test_the_latch_cannot_be_opened_without_redis(opened, upstream, away):
     async with opened(upstream.url, away) as client:
         with pytest.raises(StoreError):

@@ -112,6 +112,15 @@ async def test_a_refusal_is_seen_by_all_with_the_time_of_the_first(processes, ke
     assert LATCH_SECONDS - 5 <= await processes[0].ttl(keys.latch("mark")) <= LATCH_SECONDS
     await shared[2].forget_refusal("mark")
     assert (await settle(processes[1], keys, "b")).refused_at is None
+    assert LATCH_SECONDS - 5 <= await processes[0].ttl(keys.readmitted("mark")) <= LATCH_SECONDS
+
+
+async def test_only_a_refusal_from_after_the_credentials_were_let_be_tried_again_counts(processes, keys):
+    shared = [SharedCredentials(redis, keys) for redis in processes]
+    await shared[0].forget_refusal("mark")
+    assert await shared[1].refuse("mark", ago=60) is None
+    assert (await settle(processes[2], keys, "c")).refused_at is None
+    assert await shared[1].refuse("mark") is not None
 
 
 async def test_one_process_at_a_time_may_log_in(processes, keys):
