@@ -32,7 +32,7 @@ chaos: $(VENV)/installed-dev
 	$(BIN)/python -m tests.chaos --jobs 2000 --vms 60 --kills 200 --seed 1 $(CHAOS_ARGS)
 
 chaos-mutants: $(VENV)/installed-dev
-	$(BIN)/python -m tests.chaos --mutants --jobs 150 --vms 10 --kills 8 --seed 3 $(CHAOS_ARGS)
+	$(BIN)/python -m tests.chaos --mutants --jobs 120 --vms 10 --kills 8 --seed 3 $(CHAOS_ARGS)
 
 # Judges of security; both work without the net.
 judge: $(TOOLS)/installed

@@ -7,7 +7,7 @@ from tests.chaos.plan import CALLERS, QUIET_SECONDS, WRITES, Call, Event, Plan
 
 VMS = 16
 DEAF = {"ignore_acpi": True, "power": "start"}  # who runs, whatever its guest is asked: only the log tells of it
-KILLS, SECONDS_PER_KILL = 10, 2.0
+KILLS, SECONDS_PER_KILL = 8, 2.0
 CALLS_PER_KILL = 8
 GRACE_SECONDS = 5
 
