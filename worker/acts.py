@@ -39,6 +39,8 @@ async def look(services: Services, job: Job, wanted: Look) -> Seen:
         await services.site.require()
         part_alone, before = await _part(services.vergeos, job, wanted.part), job.before
         return Seen(at, before.running, "", before.started_at, sought=True, part=part_alone, partial=True)
+    if services.vergeos.governor.health.open_since is not None:
+        await services.site.require()  # alone: only one request may try, and the others' refusal would cut it off
     async with together() as group:
         group.create_task(services.site.require())
         looking = group.create_task(_found(services.vergeos, job))

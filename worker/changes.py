@@ -75,7 +75,7 @@ def target_refused(job: Job, seen: Seen | None, *, mends: bool = False) -> Fail 
         now = "a snapshot" if snapshot else f"'{clean(look.name, NAME_LIMIT)}'" if look is not None else "nothing"
         return Fail(
             "target_changed",
-            f"{job.target.name} (id {job.target.key}) was renamed or replaced since the call: it is {now} now",
+            f"{job.target.name} (id {job.target.key}) was renamed or replaced: it is {now} now",
             "Look at it again and call for the one you mean.",
         )
     return None

@@ -160,7 +160,7 @@ class TargetBusy(Conflict):
 
 
 class TargetChanged(Conflict):
-    """The object was renamed or replaced since the call was accepted; nothing was done."""
+    """The object was renamed or replaced since it was named; nothing was done."""
 
     code = "target_changed"
     next_step = "Look at the object again and repeat the call for the one you mean."

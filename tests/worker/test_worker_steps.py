@@ -201,6 +201,18 @@ async def test_a_vergeos_too_slow_for_a_look_holds_the_job_with_the_reason(sim, 
         assert held.trouble.code == "vergeos_timeout"
 
 
+async def test_a_job_alone_finds_vergeos_back_while_the_breaker_lets_one_request_try(crew):
+    """A look asks two things side by side: the one that may not try must not cut off the one that does."""
+    crew.sim.fault("reset_before", count=None)
+    job = await crew.submit(crew.sim.vm("web-1"), WAITS)
+    governor = crew.first.vergeos.governor
+    await crew.drive(job.id, until=lambda _: governor.health.open_since is not None)
+    crew.sim.clear_faults()
+    async with asyncio.timeout(15):
+        await crew.drive(job.id, until=waiting)
+    assert governor.health.open_since is None
+
+
 async def test_a_spent_budget_is_waited_for_and_counts_as_no_failure(crew, monkeypatch):
     vm = crew.sim.vm("web-1")
     monkeypatch.setattr(crew.first.vergeos.governor.slice, "per_second", 1)
