@@ -61,6 +61,7 @@ class StepWorker(Worker):
         self.in_progress_timeout_s = times.lease
         self._began: dict[str, float] = {}
         self._over: set[str] = set()  # jobs that want no further step
+        self._picking = asyncio.Lock()
 
     async def main(self) -> None:
         """Poll for ever; arq's own loop begins with INFO, which fakeredis does not know."""
@@ -71,9 +72,17 @@ class StepWorker(Worker):
         """Write nothing: arq's one key for all workers says nothing, ours is a heartbeat each."""
 
     async def start_jobs(self, job_ids: list[bytes]) -> None:
-        """Start those steps that do not still run here: one that outlived its lease is for another process."""
+        """Start those steps that do not still run here: one that outlived its lease is for another process.
+
+        One by one: a worker that is told to stop in the middle takes no further one.
+        """
         running = {job_id.encode() for job_id, task in self.tasks.items() if not task.done()}
-        await super().start_jobs([job_id for job_id in job_ids if job_id not in running])
+        for job_id in job_ids:
+            async with self._picking:
+                if not self.allow_pick_jobs or self.job_counter >= self.max_jobs:
+                    return
+                if job_id not in running:
+                    await super().start_jobs([job_id])
 
     async def run_job(self, job_id: str, score: int) -> None:
         """Run one step, remembering when it began."""
@@ -94,10 +103,14 @@ class StepWorker(Worker):
 
     async def drain(self) -> None:
         """Take no more steps, let the running ones end, cancel what is left; no lease stays behind."""
+        until = self.loop.time() + DRAIN_SECONDS
         self.allow_pick_jobs = False
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(until), self._picking:
+                pass  # a lease that was just taken has its step now
         running = set(self.tasks.values())
         if running:
-            await asyncio.wait(running, timeout=DRAIN_SECONDS)
+            await asyncio.wait(running, timeout=max(until - self.loop.time(), 0.0))
         await _end(*self.tasks.values(), *([] if self.main_task is None else [self.main_task]))
         await asyncio.gather(*self.tasks.values(), return_exceptions=True)  # Redis away is told once, not by each step
 
