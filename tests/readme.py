@@ -7,6 +7,7 @@ from gateway.core.times import EngineTimes
 from gateway.settings import Settings
 from gateway.tools import CATALOG
 
+SENTENCE_END = re.compile(r"(?<!e\.g)\.\s")
 README = Path(__file__).parent.parent / "README.md"
 
 
@@ -14,7 +15,7 @@ def tools() -> str:
     """Return the table of tools: name, permission, route, and the first sentence of what it is for."""
     rows = ["| Tool | Permission | REST | For |", "|---|---|---|---|"]
     for tool in CATALOG:
-        first = tool.description.split(". ")[0].split(".\n")[0].rstrip(".")
+        first = SENTENCE_END.split(tool.description)[0].rstrip(".")
         routes = "<br>".join(f"`{route.method} {route.path}`" for route in tool.routes)
         rows.append(f"| `{tool.name}` | {tool.permission.value} | {routes} | {first} |")
     return "\n".join(rows)

@@ -96,13 +96,27 @@ def _set_sizes(label: str, sizes: dict[str, Any], *, mends: bool = False) -> Ask
 def _unanswered_sizes(
     job: Job, act: Act, sizes: dict[str, Any], seen: Seen | None, now: Moment, times: EngineTimes
 ) -> Step:
-    """The sizes themselves tell whether the request arrived; storing them twice does no harm."""
+    """The sizes tell whether the request arrived; where they are not somebody else's by now, it may go again."""
     late = acting.unsettled(act, seen, now, times)
     if late is not None:
         return late
     vm = seen.vm if seen is not None else None
+    if vm is not None and _set_by_others(job, vm):
+        return Fail(
+            "changed_by_others",
+            f"{job.target.name} was given another size meanwhile: {vm.cpu_cores} cores and {vm.ram_mb} MB of RAM",
+            "Agree with whoever did that, then call again.",
+        )
     stored = vm is not None and all(getattr(vm, name) == value for name, value in sizes.items())
     return Confirm(act.label) if stored else _set_sizes(act.label, sizes, mends=job.undoing is not None)
+
+
+def _set_by_others(job: Job, vm: VmLook) -> bool:
+    """Tell whether the VM has sizes that it neither had before nor was to have: storing ours would undo theirs."""
+    before = job.before
+    return before is not None and any(
+        getattr(vm, name) not in {getattr(before, name), value} for name, value in _wish(job).wanted().items()
+    )
 
 
 def _ignored(job: Job) -> Fail:
@@ -177,16 +191,17 @@ def _undo(job: Job, reason: str, seen: Seen | None, now: Moment, times: EngineTi
 
 
 def _put_back(job: Job, seen: Seen | None, now: Moment, times: EngineTimes) -> Step | None:
-    """Store the old sizes; None once they are back, or VergeOS refuses: a running VM matters more."""
+    """Store the old sizes; None once they are back, are somebody else's, or VergeOS refuses: running matters more."""
     act, before = job.act("put_back"), job.before
     if before is None or (act is not None and act.answered_at is not None):
         return None
     sizes = {name: getattr(before, name) for name in _wish(job).wanted()}
     if act is not None:
-        return _unanswered_sizes(job, act, sizes, seen, now, times)
+        step = _unanswered_sizes(job, act, sizes, seen, now, times)
+        return None if isinstance(step, Fail) else step
     if seen is None or seen.vm is None:
         return Look()
-    if all(getattr(seen.vm, name) == value for name, value in sizes.items()):
+    if all(getattr(seen.vm, name) == value for name, value in sizes.items()) or _set_by_others(job, seen.vm):
         return None
     return acting.under_way(job, seen, now, times) or _set_sizes("put_back", sizes, mends=True)
 

@@ -159,6 +159,9 @@ def targets(evidence: Evidence) -> Iterator[Violation]:
             yield Violation("wrong target", job.id, f"the VM had been replaced: {story(evidence, job)}")
 
 
+MENDING = {"put_back", "start", "start_again"}
+
+
 def _aimed(job: Job, action: Action) -> bool:
     if action.label == "restore":
         return True  # it goes to the snapshot's own row
@@ -172,8 +175,11 @@ def _aimed(job: Job, action: Action) -> bool:
 
 
 def _renamed(evidence: Evidence, job: Job, action: Action) -> bool:
-    """Tell whether the VM went by another name for longer than lies between a look and an act."""
-    if action.table not in {"vm_actions", "vms"} or action.label == "restore":
+    """Tell whether the VM went by another name for longer than lies between a look and an act.
+
+    What only brings the VM back goes by key and uuid, whatever its name: nothing is left off.
+    """
+    if action.table not in {"vm_actions", "vms"} or action.label in {"restore", *MENDING}:
         return False
     if clean(action.name, NAME_LIMIT) == job.target.name:
         return False

@@ -61,6 +61,13 @@ from gateway.core.decide import next_step
         ("no answer, no late look", job_of(CYCLE, CHANGE_LOST), observed("running", 7), at(7), "look"),
         ("no answer, not stored", job_of(CYCLE, CHANGE_LOST), live("running", 7), at(7), "ask change"),
         ("no answer, half stored", job_of(CYCLE, CHANGE_LOST), live("running", 7, cores=4), at(7), "ask change"),
+        (
+            "no answer, and somebody else's size",
+            job_of(CYCLE, CHANGE_LOST),
+            live("running", 7, cores=3),
+            at(7),
+            "undo: changed_by_others",
+        ),
         ("no answer, stored", job_of(CYCLE, CHANGE_LOST), live("running", 7, **NEW), at(7), "confirm change"),
         ("taken, nothing seen", job_of(CYCLE, CHANGE), None, at(2), "look"),
         ("taken, an observation is not enough", job_of(CYCLE, CHANGE), observed("running", 2), at(2), "look"),

@@ -53,6 +53,20 @@ OLD_AND_RUNS = cancelled("has its old size", "running")
         ("changed", back(CHANGE), live("running", 5, **NEW), at(5), "ask put_back to mend"),
         ("changed, after a gap", back(CHANGE), live("running", 900, **NEW), at(900), "ask put_back to mend"),
         ("change refused", back(CHANGE_REFUSED, code="refused"), live("running", 5), at(5), "fail: refused"),
+        (
+            "changed, then by somebody else",
+            back(CHANGE),
+            live("running", 5, cores=3),
+            at(5),
+            "stopped: cancelled; web-1 keeps 3 cores and 2048 MB of RAM and is running",
+        ),
+        (
+            "put back unanswered, then by somebody",
+            back(CHANGE, BACK_LOST),
+            live("running", 107, cores=3),
+            at(107),
+            "stopped: cancelled; web-1 keeps 3 cores and 2048 MB of RAM and is running",
+        ),
         ("put back, no answer yet", back(CHANGE, BACK_LOST), live("running", 105), at(105), "wait until 106"),
         ("put back, no answer", back(CHANGE, BACK_LOST), live("running", 106), at(106), "confirm put_back"),
         (

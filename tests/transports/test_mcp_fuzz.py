@@ -17,6 +17,9 @@ from gateway.tools import CATALOG
 from gateway.transports.mcp_wire import MAX_BODY_BYTES
 from tests.journeys.inprocess import house
 
+# a gateway in another thread draws random numbers for its pauses, which hypothesis takes for the strategies' own
+pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
+
 METHODS = (
     *("initialize", "ping", "tools/list", "tools/call", "resources/list", "resources/read", "resources/subscribe"),
     *("resources/templates/list", "prompts/list", "prompts/get", "completion/complete", "server/discover"),
