@@ -29,7 +29,7 @@ class Page(BaseModel, Generic[T]):
 
 
 class CursorPage(Page[T], Generic[T]):
-    """Some rows of a list that goes on by cursor: `next` is the cursor of the next page, the id of this one's last row.
+    """Some rows of a list that goes on by cursor: `next` is the cursor of the next page, to be given back as it is.
 
     `total` counts what matches from this page on, `note` is something that all readers should know.
     """

@@ -54,6 +54,11 @@ async def page_of_jobs(jobs: Jobs, wanted: Wanted, *, limit: int, offset: int = 
         return await _filtered(jobs, ids, wanted.keep, limit=limit, offset=offset, all_read=total <= len(ids))
 
 
+def unknown_cursor() -> InvalidArgument:
+    """Return what is said of a cursor that no page gave to this caller."""
+    return InvalidArgument("cursor: no list of jobs gave this one, or it has run out", next_step="Start anew.")
+
+
 async def _filtered(jobs: Jobs, ids: list[str], keep: Keep, *, limit: int, offset: int, all_read: bool) -> Found:
     kept: list[Job] = []
     for start in range(0, len(ids), CHUNK):
@@ -72,7 +77,7 @@ async def _candidates(jobs: Jobs, wanted: Wanted, cursor: str | None, most: int)
     if cursor is not None:
         made_at = await redis.zscore(keys.jobs, cursor)
         if made_at is None:
-            raise InvalidArgument("cursor: no list of jobs gave this one, or it has run out", next_step="Start anew.")
+            raise unknown_cursor()
         until = min(until, made_at)
     if wanted.open_only:
         scored = await redis.zinter({keys.jobs: 1, keys.active: 0}, withscores=True)

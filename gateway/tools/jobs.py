@@ -9,11 +9,12 @@ from gateway.core.access import Permission
 from gateway.core.answer import CursorPage, Source
 from gateway.core.job import Job, JobState, JobView
 from gateway.core.tool import Effect, tool
-from gateway.store.job_pages import Wanted, page_of_jobs
+from gateway.store.job_pages import Wanted, page_of_jobs, unknown_cursor
 from gateway.tools.parameters import JobId, Limit, Ref
 from gateway.views.inventory import matches, parse_ref
 
 MOST_WAIT_SECONDS = 45  # agents' clients hang up after 60 s
+CURSOR_LIMIT = 400
 OPEN = frozenset({JobState.WORKING, JobState.INPUT_REQUIRED})
 
 Moment = Annotated[float | None, Field(ge=0, description="Unix seconds")]
@@ -45,7 +46,7 @@ async def list_jobs(
     until: Moment = None,
     limit: Limit = 20,
     offset: Annotated[int, Field(ge=0, description="rows to skip")] = 0,
-    cursor: Annotated[str | None, Field(max_length=64, description="`next` of the last answer")] = None,
+    cursor: Annotated[str | None, Field(max_length=CURSOR_LIMIT, description="`next` of the last answer")] = None,
 ) -> CursorPage[JobView]:
     """List jobs, newest first: what runs, what waits for whom, what ended and how."""
     services = call.services
@@ -67,15 +68,31 @@ async def list_jobs(
         until=until,
         keep=None if (state, vm, caller, tool, seen) == (None,) * 5 else keep,
     )
-    found = await page_of_jobs(services.jobs, wanted, limit=limit, offset=offset, cursor=cursor)
+    sealed = seen is not None
+    at = await _opened(call, cursor) if sealed and cursor is not None else cursor
+    found = await page_of_jobs(services.jobs, wanted, limit=limit, offset=offset, cursor=at)
     return CursorPage(
         items=tuple(await services.show_all(found.jobs)),
         total=found.total,
-        next=found.next,
+        next=await _sealed(call, found.next) if sealed and found.next is not None else found.next,
         as_of=await services.jobs.now(),
         source=Source.LIVE,
         note=await services.outage(),
     )
+
+
+async def _sealed(call: Call, job_id: str) -> str:
+    """Return the cursor of a caller who does not see all jobs, for a page may end at one that he does not see."""
+    return await call.services.sealing.seal(f"{job_id} {call.caller.name}".encode())
+
+
+async def _opened(call: Call, cursor: str) -> str:
+    """Return the job that a sealed cursor names; raise `InvalidArgument` for one that was not made for this caller."""
+    content = await call.services.sealing.unseal(cursor, max_age_seconds=None) or b""
+    job_id, _, whose = content.decode().partition(" ")
+    if not job_id or whose != call.caller.name:
+        raise unknown_cursor()
+    return job_id
 
 
 @tool("POST /jobs/{id}/cancel", permission=Permission.OPERATE, effect=Effect.CHANGE)

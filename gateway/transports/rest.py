@@ -2,6 +2,7 @@
 
 import re
 import time
+from dataclasses import replace
 from functools import cache, lru_cache
 from typing import Any
 
@@ -85,15 +86,10 @@ def _reading(request: web.Request) -> Call:
 
 
 def _call(tool: Tool, request: web.Request) -> Call:
-    return Call(
-        services=request.app[SERVICES],
-        caller=caller_of(request),
-        face=Face.REST,
-        address=request.remote or "",
-        client=_client(request.headers.get(hdrs.USER_AGENT, "")),
+    return replace(
+        _reading(request),
         idempotency_key=arguments.idempotency_key(request),
         wait_seconds=arguments.wait_seconds(tool, request),
-        traceparent=request.headers.get(TRACEPARENT, ""),
     )
 
 

@@ -139,6 +139,25 @@ async def test_jobs_follow_the_right_on_their_object(gateway, ann, root):
     assert refused.text.replace(hidden, "…") == unknown.text.replace("0123456789abcdef", "…")
 
 
+async def test_a_cursor_of_one_caller_is_nothing_to_another_and_names_no_hidden_job(gateway, ann, root):
+    eve = await key(gateway, "eve", select=("name=app-*|mail-1",))
+    hidden = (await gateway.call("POST", "/vms/39/poweroff", {}, root)).body["id"]
+    made = [(await gateway.call("POST", f"/vms/{vm}/poweroff", {}, root)).body["id"] for vm in (35, 36, 38)]
+
+    async def page(headers, **more):
+        return await gateway.call("POST", "/tools/list_jobs", {"limit": 1, **more}, headers)
+
+    first = (await page(ann)).body["result"]
+    cursor = first["next"]
+    assert not [job for job in (hidden, *made) if job in cursor]
+    following = (await page(ann, cursor=cursor)).body["result"]
+    assert [row["id"] for row in (*first["items"], *following["items"])] == made[:0:-1]
+    (await page(root, cursor=cursor)).problem(400, "invalid_argument")
+    refused = [await page(eve, cursor=given) for given in (cursor, hidden, made[0], "0123456789abcdef")]
+    assert len({answer.text for answer in refused}) == 1, "what is hidden is no other than what is not there"
+    refused[0].problem(400, "invalid_argument")
+
+
 async def test_changes_are_refused_where_the_rule_ends(gateway, root, settings):
     bob = await key(gateway, "bob", "operator", select=("name=app-1",))
     assert (await gateway.call("POST", "/vms/app-1/poweroff", {}, bob)).status == 202
