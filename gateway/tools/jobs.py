@@ -45,7 +45,7 @@ async def list_jobs(
     since: Moment = None,
     until: Moment = None,
     limit: Limit = 20,
-    offset: Annotated[int, Field(ge=0, description="rows to skip")] = 0,
+    offset: Annotated[int, Field(ge=0, le=10**9, description="rows to skip")] = 0,
     cursor: Annotated[str | None, Field(max_length=CURSOR_LIMIT, description="`next` of the last answer")] = None,
 ) -> CursorPage[JobView]:
     """List jobs, newest first: what runs, what waits for whom, what ended and how."""
