@@ -28,6 +28,19 @@ def _slow_writes(rng: random.Random) -> tuple[list[Call], list[Event]]:
     kills = [
         Event(QUIET_SECONDS + (number + 1) * SECONDS_PER_KILL, "kill", f"worker{number % 2}") for number in range(KILLS)
     ]
+    return _busy(rng, seconds), [Event(0.0, "fault", options=slow), *kills]
+
+
+def _two_runs(rng: random.Random) -> tuple[list[Call], list[Event]]:
+    """Every look takes a while, and Redis loses the leases meanwhile: two workers run the same step side by side."""
+    seconds = KILLS * SECONDS_PER_KILL
+    slow = {"kind": "latency", "method": "GET", "count": None, "share": 0.6}
+    losses = [Event(QUIET_SECONDS + 0.2 * number, "lose_leases") for number in range(round(seconds / 0.2))]
+    return _busy(rng, seconds), [Event(0.0, "fault", options=slow), *losses]
+
+
+def _busy(rng: random.Random, seconds: float) -> list[Call]:
+    """Return resets and power-offs in a steady stream for so many seconds."""
     calls = []
     for number in range(KILLS * CALLS_PER_KILL):
         at = QUIET_SECONDS + seconds * number / (KILLS * CALLS_PER_KILL)
@@ -35,7 +48,7 @@ def _slow_writes(rng: random.Random) -> tuple[list[Call], list[Event]]:
             (("reset_vm", {"hard": True}), ("power_off_vm", {"wait_timeout": 1, "force_after_timeout": False}))
         )
         calls.append(Call(round(at, 3), f"c{number}", rng.choice(CALLERS), "rest", tool, number % VMS, arguments))
-    return calls, [Event(0.0, "fault", options=slow), *kills]
+    return calls
 
 
 def _other_objects(rng: random.Random) -> tuple[list[Call], list[Event]]:
@@ -54,5 +67,6 @@ def _other_objects(rng: random.Random) -> tuple[list[Call], list[Event]]:
 
 FOCUSES: dict[str, Callable[[random.Random], tuple[list[Call], list[Event]]]] = {
     "slow writes": _slow_writes,
+    "two runs": _two_runs,
     "other objects": _other_objects,
 }
