@@ -5,8 +5,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet
 TOOLS := .venv-tools
 PYTEST_ARGS ?=
-# Twice the cores of a small machine: these tests wait more than they compute.
-WORKERS ?= 4
+# Three times the cores of a small machine: these tests wait more than they compute.
+WORKERS ?= 6
 CHAOS_ARGS ?=
 
 IMAGE ?= vergeos-gateway

@@ -30,6 +30,7 @@ def run(tmp_path, sim, redis_url):
     return command
 
 
+@pytest.mark.slow
 async def test_a_key_is_made_listed_and_revoked(run):
     status, told = await run("keys", "create", "--name", "k", "--owner", "ann", "--role", "viewer", "--expires", "90d")
     assert (status, "vgk_" in told, "this once" in told) == (0, True, True)

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 
+import pytest
 from inprocess import FINAL, engine_settings, house
 
 from gateway.core.job import Phase
@@ -12,6 +13,7 @@ from tests.conftest import eventually
 LONG = {"wait_timeout": 600, "force_after_timeout": False}
 
 
+@pytest.mark.slow
 async def test_a_hundred_waiting_power_offs_cost_two_status_requests_a_tick_and_are_asked_once_each(redis_url):
     async with Simulator(SimulatorSettings(vms=170, seed=7, time_scale=20.0)) as sim:
         slow_machine = {"request": 20.0, "step": 25.0, "lease": 40.0, "settle": 30.0}

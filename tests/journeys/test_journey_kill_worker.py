@@ -41,6 +41,7 @@ async def test_a_worker_killed_while_a_power_off_waits_is_replaced_within_second
     assert time.monotonic() - began < 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["before_effect", "after_effect"])
 async def test_a_worker_killed_in_the_middle_of_a_request_does_not_double_it(system, moment):
     vm = system.sim.vm("web-1")

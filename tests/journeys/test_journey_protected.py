@@ -66,6 +66,7 @@ async def test_a_vm_that_is_never_forced_is_asked_and_then_left_running(sim, red
     assert (ended["problem"]["code"], writes(sim, vm)) == ("still_running", ["poweroff"])
 
 
+@pytest.mark.slow
 async def test_a_force_that_was_accepted_before_is_not_carried_out_on_what_is_never_forced_by_now(sim, redis_url):
     vm = sim.vm("web-1").ignore_acpi()
     async with served(sim, redis_url) as lax:

@@ -79,6 +79,7 @@ async def test_lists_hold_what_is_seen_and_all_of_it_can_be_read(gateway, ann):
     assert "hidden" not in overview
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["rest", "auto", "legacy"])
 async def test_no_read_tells_of_anything_else(gateway, ann, root, mode):
     job = await gateway.call("POST", "/vms/39/poweroff", {}, root)
