@@ -63,11 +63,17 @@ def asked(method, params, id=1):
     return {"jsonrpc": "2.0", "id": id, "method": method, "params": params}
 
 
-def session_headers(url):
+def new_caller(gateway):
+    """Make the gateway's first key, from which on callers prove who they are; return the header that does."""
+    made, _ = post(f"{gateway}/tools/create_key", {"name": "bench", "owner": "bench", "role": ["viewer"]})
+    return {"Authorization": f"Bearer {made['result']['token']}"}
+
+
+def session_headers(url, who):
     """Open a session and return the headers of its requests."""
     info = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "bench", "version": "1"}}
-    _, headers = post(url, asked("initialize", info))
-    session = {"Mcp-Session-Id": headers["Mcp-Session-Id"], "MCP-Protocol-Version": "2025-06-18"}
+    _, headers = post(url, asked("initialize", info), **who)
+    session = {"Mcp-Session-Id": headers["Mcp-Session-Id"], "MCP-Protocol-Version": "2025-06-18"} | who
     post(url, {"jsonrpc": "2.0", "method": "notifications/initialized"}, **session)
     return session
 
@@ -86,7 +92,8 @@ def script_for(folder, name, body, headers):
 def measure(vergeos: str) -> None:
     """Compare the eras of a gateway on this VergeOS with the references."""
     with tempfile.TemporaryDirectory() as folder, gateway_on(vergeos) as gateway:
-        answer, _ = post(f"{gateway}/message", asked("tools/call", CALL))
+        who = new_caller(gateway)
+        answer, _ = post(f"{gateway}/message", asked("tools/call", CALL), **who)
         told = {"text": answer["result"]["content"][0]["text"], "structured": answer["result"]["structuredContent"]}
         same = Path(folder) / "same.json"
         same.write_text(json.dumps(told))
@@ -100,8 +107,10 @@ def measure(vergeos: str) -> None:
             for url in servers.values():
                 wait_for(url)
             print(f"{'tools/call of list_vms, 50 rows':<32} {'gateway':>9} {'SDK':>9} {'bare':>9}")
-            compare(folder, "session (2025-06-18)", servers, asked("tools/call", CALL), session_headers)
-            stateless = {"MCP-Protocol-Version": MODERN, "Mcp-Method": "tools/call", "Mcp-Name": "list_vms"}
+            compare(
+                folder, "session (2025-06-18)", servers, asked("tools/call", CALL), lambda u: session_headers(u, who)
+            )
+            stateless = {"MCP-Protocol-Version": MODERN, "Mcp-Method": "tools/call", "Mcp-Name": "list_vms"} | who
             compare(
                 folder, "stateless (2026-07-28)", servers, asked("tools/call", CALL | {"_meta": ENVELOPE}), stateless
             )
