@@ -52,6 +52,7 @@ async def test_a_job_goes_on_when_the_client_that_began_it_leaves_another_one_at
         async with client(environment) as leaves:
             job = (await leaves.call_tool("power_off_vm", PATIENT)).structured_content
             assert job["state"] == "working"
+            await eventually(vm.power_actions)
         vm.stop()
         await completed(stays, job["id"])
     assert vm.power_actions() == ["poweroff"]
