@@ -19,12 +19,10 @@ from gateway.vergeos import drives, networks, nodes, snapshots, tenants, vms
 from gateway.vergeos.client import VergeClient
 from gateway.vergeos.looks import live
 from gateway.vergeos.together import together
+from worker.footprints import asked_in_log
 
-LOG_LINES = 20
 OWNER_LIMIT = 80  # of a name in what VergeOS keeps
 EXPLAINING_LINES = 3
-CLOCKS_APART_SECONDS = 10.0  # VergeOS' clock and Redis' may differ by this
-POWER_OFF_WORDS = ("power off", "poweroff", "powered off", "powering off", "power down", "shut")
 
 Perform = Callable[[VergeClient, Job, Act], Awaitable[int | None]]
 
@@ -44,7 +42,7 @@ async def look(services: Services, job: Job, wanted: Look) -> Seen:
     async with together() as group:
         group.create_task(services.site.require())
         looking = group.create_task(_found(services.vergeos, job))
-        log = group.create_task(_asked_in_log(services, job)) if wanted.log else None
+        log = group.create_task(_in_log(services, job, wanted.log)) if wanted.log and wanted.part is None else None
         part = group.create_task(_part(services.vergeos, job, wanted.part)) if wanted.part is not None else None
     found = looking.result()
     if found is None:
@@ -54,6 +52,8 @@ async def look(services: Services, job: Job, wanted: Look) -> Seen:
         seen = replace(seen, asked_in_log=log.result())
     if part is not None:
         seen = replace(seen, sought=True, part=part.result())
+        if wanted.log:
+            seen = replace(seen, asked_in_log=await _in_log(services, job, wanted.log, part.result()))
     if wanted.rooms and seen.vm is not None:
         seen = replace(seen, rooms=True, room_mb=await nodes.most_free_ram_mb(services.vergeos, seen.vm))
     return seen
@@ -206,14 +206,8 @@ async def explanation(services: Services, job: Job) -> str:
     return " / ".join(line.text for line in lines)
 
 
-async def _asked_in_log(services: Services, job: Job) -> bool:
-    """Tell whether the machine's log shows a power-off since the open act was intended.
-
-    A power-off that a guest ignores leaves no other trace, and asking twice is what we must not do.
-    """
-    act = job.open_act
-    if act is None or job.target.machine_key is None:
-        return False
-    lines = await vms.recent_machine_log(services.vergeos, _machine(job), LOG_LINES)
-    since = act.intended_at - CLOCKS_APART_SECONDS
-    return any(line.at >= since and any(word in line.text.lower() for word in POWER_OFF_WORDS) for line in lines)
+async def _in_log(services: Services, job: Job, action: str, part: DriveLook | SnapshotLook | None = None) -> bool:
+    """Tell whether VergeOS' log shows that the action was asked for; a restore goes to its snapshot's own VM row."""
+    own = None if job.target.machine_key is None else _machine(job)
+    copy = part.copy_machine if isinstance(part, SnapshotLook) else None
+    return await asked_in_log(services, job, action, *(MachineKey(key) for key in (own, copy) if key is not None))

@@ -4,9 +4,9 @@ import random
 from typing import Any, Literal
 
 from gateway.core.drive import DriveLook
-from gateway.core.job import Condition, Job, JobState, Problem, Question
+from gateway.core.job import Condition, Job, JobState, Phase, Problem, Question
 from gateway.core.network import NetworkLook
-from gateway.core.step import Fail, Inquire, Moment, Seen, Undo
+from gateway.core.step import Fail, Inquire, Moment, Recall, Seen, Undo
 from gateway.core.text import NAME_LIMIT, clean
 from gateway.store.jobs import Watch
 
@@ -23,6 +23,19 @@ def with_answer(job: Job, label: str, now: Moment, *, refused: str | None = None
         return job
     answer = {"answered_at": now.at, "patient_at": now.patient, "refused": refused, "made": made}
     return job.with_act(act.model_copy(update=answer))
+
+
+def recalled(job: Job, step: Recall, now: Moment) -> Job:
+    """Return the job with an act that was sent before Redis forgot it: as one without an answer, sent just now.
+
+    What the object was like before it can no longer be seen: a start since the job was made may be its effect.
+    """
+    before, act = job.before, step.ask.act(now, None)
+    if before is not None and before.started_at is not None:
+        before = before.model_copy(update={"started_at": min(before.started_at, job.created_at)})
+    begun_at = now.at if job.begun_at is None else job.begun_at
+    words = f"VergeOS' log tells of '{act.action}' already; it is not asked for again"
+    return updated(job.with_act(act), begun_at=begun_at, before=before, phase=Phase.ASKED, detail=words)
 
 
 def watch_for(job: Job, wake_when: Literal["on", "off"] | None = None) -> Watch:

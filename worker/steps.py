@@ -19,7 +19,7 @@ from gateway.core.errors import (
 )
 from gateway.core.job import Act, Job, JobState, Phase, Problem
 from gateway.core.spender import Kind, Spender
-from gateway.core.step import Ask, Confirm, Done, Fail, Inquire, Look, Moment, Seen, Step, Stopped, Undo, Wait
+from gateway.core.step import Ask, Confirm, Done, Fail, Inquire, Look, Moment, Recall, Seen, Step, Stopped, Undo, Wait
 from gateway.core.trail import Sent
 from gateway.services import Services
 from gateway.store.jobs import Held
@@ -33,6 +33,7 @@ from worker.changes import (
     given_up,
     left_off,
     not_sent,
+    recalled,
     spread,
     target_refused,
     updated,
@@ -106,6 +107,8 @@ class StepRun:
                 return await self._act(job, step, now)
             case Confirm():
                 await self._save(with_answer(job, step.label, now), tell=False)
+            case Recall():
+                await self._save(recalled(job, step, now))
             case Undo():
                 await self._save(updated(job, undoing=given_up(step), phase=Phase.UNDOING, detail=step.detail))
             case Inquire():

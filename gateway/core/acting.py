@@ -3,7 +3,7 @@
 from typing import cast
 
 from gateway.core.job import Act, Job, Phase
-from gateway.core.step import Ask, Confirm, Done, Fail, Inquire, Look, Moment, Seen, Step, Stopped, Wait
+from gateway.core.step import Ask, Confirm, Done, Fail, Inquire, Look, Moment, Recall, Seen, Step, Stopped, Wait
 from gateway.core.times import EngineTimes
 from gateway.core.wishes import PowerOff, Resize
 
@@ -47,6 +47,18 @@ def may_have_forgotten(job: Job, now: Moment, times: EngineTimes) -> bool:
     return now.at >= job.created_at + times.settle
 
 
+def once(job: Job, ask: Ask, seen: Seen | None, now: Moment, times: EngineTimes) -> Step:
+    """Send what must not be sent twice and has no act in the record, unless it was sent and Redis forgot that.
+
+    Nothing but VergeOS' own log tells; whatever it shows, `seen` is a look that is good enough to act on.
+    """
+    if not may_have_forgotten(job, now, times):
+        return ask
+    if seen is None or seen.asked_in_log is None:
+        return Look(log=ask.action)
+    return Recall(ask) if seen.asked_in_log else ask
+
+
 def unsettled(act: Act, seen: Seen | None, now: Moment, times: EngineTimes) -> Step | None:
     """Return what to do first about an act whose answer never came, None once a late look is there.
 
@@ -55,9 +67,9 @@ def unsettled(act: Act, seen: Seen | None, now: Moment, times: EngineTimes) -> S
     over_at = settled_at(act, now, times)
     if now.at < over_at:
         return Wait(Phase.ASKED, f"no answer to '{act.action}' yet; looking whether it happened", over_at)
-    by_log = act.action == "poweroff"  # a guest that ignores it leaves no other trace
-    if seen is None or not seen.live or seen.at < over_at or (by_log and seen.asked_in_log is None):
-        return Look(log=by_log)
+    log = act.action if act.action == "poweroff" else ""  # a guest that ignores it leaves no other trace
+    if seen is None or not seen.live or seen.at < over_at or (log and seen.asked_in_log is None):
+        return Look(log=log)
     return None
 
 

@@ -4,7 +4,7 @@ from typing import Literal, cast
 
 from gateway.core import acting
 from gateway.core.job import Act, Job, Phase
-from gateway.core.step import Ask, Done, Fail, Look, Moment, Seen, Step, Stopped, Wait
+from gateway.core.step import Ask, Done, Fail, Look, Moment, Recall, Seen, Step, Stopped, Wait
 from gateway.core.times import EngineTimes
 from gateway.core.wishes import Reset
 
@@ -71,7 +71,7 @@ def reset(job: Job, seen: Seen | None, now: Moment, times: EngineTimes) -> Step:
     """
     act = job.act("reset")
     if act is None:
-        return _first_reset(job, seen)
+        return _first_reset(job, seen, now, times)
     if act.answered_at is not None and job.cancel is not None:
         return Stopped("cancelled; the reset had been sent and takes its course")
     refused = acting.refusal(act, seen)
@@ -88,14 +88,17 @@ def reset(job: Job, seen: Seen | None, now: Moment, times: EngineTimes) -> Step:
     return _after_reset(job, act, seen, now, times)
 
 
-def _first_reset(job: Job, seen: Seen | None) -> Step:
+def _first_reset(job: Job, seen: Seen | None, now: Moment, times: EngineTimes) -> Step:
     hard = cast("Reset", job.wish).hard
+    params, words = ({}, "resetting the machine") if hard else ({"graceful": True}, "asking the guest to reboot")
+    step = acting.once(job, Ask("reset", Phase.ASKED, words, params=params), seen, now, times)
+    if isinstance(step, Look | Recall):
+        return step
     if seen is None:
         return Look()
     if not seen.running:
         return Fail("not_running", f"{job.target.name} does not run, there is nothing to reset", "Use power_on_vm.")
-    params = {} if hard else {"graceful": True}
-    return Ask("reset", Phase.ASKED, "resetting the machine" if hard else "asking the guest to reboot", params=params)
+    return step
 
 
 def _started_anew(job: Job, seen: Seen | None) -> bool:

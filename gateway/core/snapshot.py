@@ -37,7 +37,7 @@ class SnapshotLook(_Shape):
     """What a job must know of a VM snapshot, from live requests.
 
     `machine` is the machine it was taken of, `vm_key` the snapshot's own VM row where that was looked up: only
-    through it a restore reaches the right VM (VergeOS API notes 4.8).
+    through it a restore reaches the right VM (VergeOS API notes 4.8); `copy_machine` is the machine of that row.
     """
 
     key: int
@@ -49,3 +49,4 @@ class SnapshotLook(_Shape):
     deleting: bool
     description: str
     vm_key: int | None = None
+    copy_machine: int | None = None

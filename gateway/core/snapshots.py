@@ -6,7 +6,7 @@ from typing import Final, cast
 from gateway.core import acting
 from gateway.core.job import Act, Job, Phase
 from gateway.core.snapshot import SnapshotLook
-from gateway.core.step import Ask, Confirm, Done, Fail, Look, Moment, Part, Seen, Step, Stopped, Undo, Wait
+from gateway.core.step import Ask, Confirm, Done, Fail, Look, Moment, Part, Recall, Seen, Step, Stopped, Undo, Wait
 from gateway.core.times import EngineTimes
 from gateway.core.wishes import CreateSnapshot, DeleteSnapshot, RestoreSnapshot
 
@@ -115,11 +115,14 @@ def _before_restore(job: Job, seen: Seen | None, now: Moment, times: EngineTimes
     wish = cast("RestoreSnapshot", job.wish)
     down = seen is not None and acting.off(seen)
     if not job.acts or down:
-        if seen is None or seen.vm is None or not seen.sought:
-            return Look(part=Part("snapshot", wish.snapshot_key))
+        log = "restore" if acting.may_have_forgotten(job, now, times) else ""
+        if seen is None or seen.vm is None or not seen.sought or (log and seen.asked_in_log is None):
+            return Look(part=Part("snapshot", wish.snapshot_key), log=log)
         refused = _unfit(job, cast("SnapshotLook | None", seen.part), wish)
         if refused is not None:
             return refused
+        if log and seen.asked_in_log:
+            return Recall(_restore(cast("SnapshotLook", seen.part)))
         first = acting.under_way(job, seen, now, times)
         if first is not None:
             return first

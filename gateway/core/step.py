@@ -16,7 +16,7 @@ class Seen:
     """What is known of the object: the watcher's observation, or a live look at a VM, network or tenant.
 
     `at` is when the question was sent to VergeOS; `gone` is true where it has no such object any more.
-    `asked_in_log` tells whether VergeOS' own log shows a power-off since the open act's intent, None where
+    `asked_in_log` tells whether VergeOS' own log shows that the action of the look was asked for, None where
     that was not looked up. `room_mb` is the most RAM that one node could give, where that was asked (`rooms`)
     and VergeOS tells it. `part` is the drive or snapshot that was looked for (`sought`), None where there is none;
     with `partial` nothing else was looked at, and the rest is as it was before.
@@ -81,12 +81,12 @@ class Part:
 class Look:
     """Ask VergeOS for the live object, then decide again.
 
-    With `rooms` also for the room on the nodes, with `log` for the machine's log, with `part` for a drive or
-    snapshot of the VM, with `partial` for that alone.
+    With `rooms` also for the room on the nodes, with `log` for whether VergeOS' own log tells of this action, with
+    `part` for a drive or snapshot of the VM, with `partial` for that alone.
     """
 
     rooms: bool = False
-    log: bool = False
+    log: str = ""
     part: Part | None = None
     partial: bool = False
 
@@ -125,6 +125,13 @@ class Confirm:
     """The answer of this act never came, but VergeOS shows its effect: count it as answered now."""
 
     label: str
+
+
+@dataclass(frozen=True)
+class Recall:
+    """VergeOS' log tells of this request and the record does not: take it as sent and unanswered, for Redis forgot."""
+
+    ask: Ask
 
 
 @dataclass(frozen=True)
@@ -181,4 +188,4 @@ class Stopped:
     result: dict[str, Any] = field(default_factory=dict)
 
 
-Step = Look | Ask | Confirm | Wait | Inquire | Undo | Done | Fail | Stopped
+Step = Look | Ask | Confirm | Recall | Wait | Inquire | Undo | Done | Fail | Stopped

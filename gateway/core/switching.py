@@ -4,7 +4,7 @@ from typing import Literal, cast
 
 from gateway.core import acting
 from gateway.core.job import Act, Job, Phase
-from gateway.core.step import Ask, Confirm, Done, Fail, Look, Moment, Seen, Step, Stopped, Wait
+from gateway.core.step import Ask, Confirm, Done, Fail, Look, Moment, Recall, Seen, Step, Stopped, Wait
 from gateway.core.times import EngineTimes
 from gateway.core.wishes import NetworkAction, TenantAction
 
@@ -76,11 +76,7 @@ def _power_off(job: Job, act: Act | None, seen: Seen | None, now: Moment, times:
 def _reset(job: Job, act: Act | None, seen: Seen | None, now: Moment, times: EngineTimes) -> Step:
     """A reset shows in a new start only; without an answer it is not sent again."""
     if act is None:
-        if seen is None:
-            return Look()
-        if not seen.running:
-            return Fail("not_running", f"{job.target.name} is off, there is nothing to reset", "Power it on instead.")
-        return Ask("reset", Phase.ASKED, "resetting", params={"apply": True} if job.target.kind == "network" else {})
+        return _first_reset(job, seen, now, times)
     if _started_anew(job, seen):
         return Done("started anew", {"running": True, "changed": True})
     if act.answered_at is None:
@@ -95,6 +91,18 @@ def _reset(job: Job, act: Act | None, seen: Seen | None, now: Moment, times: Eng
     return acting.refusal(act, seen) or Fail(
         "start_timeout", f"{job.target.name} shows no new start", "Look at it in VergeOS.", explain=True
     )
+
+
+def _first_reset(job: Job, seen: Seen | None, now: Moment, times: EngineTimes) -> Step:
+    params = {"apply": True} if job.target.kind == "network" else {}
+    step = acting.once(job, Ask("reset", Phase.ASKED, "resetting", params=params), seen, now, times)
+    if isinstance(step, Look | Recall):
+        return step
+    if seen is None:
+        return Look()
+    if not seen.running:
+        return Fail("not_running", f"{job.target.name} is off, there is nothing to reset", "Power it on instead.")
+    return step
 
 
 def _started_anew(job: Job, seen: Seen | None) -> bool:

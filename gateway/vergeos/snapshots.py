@@ -117,4 +117,5 @@ def snapshot_look(row: Row, vm_key: VmKey | None = None) -> SnapshotLook:
         deleting=flag(row, "queue_delete"),
         description=text(row, "description"),
         vm_key=vm_key,
+        copy_machine=number(row, "snap_machine"),
     )

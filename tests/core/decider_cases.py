@@ -2,7 +2,7 @@
 
 from gateway.core.decide import next_step
 from gateway.core.job import Act, Condition, Job, Problem, Question, Target, Wished
-from gateway.core.step import Ask, Confirm, Done, Fail, Inquire, Look, Moment, Seen, Stopped, Undo, Wait
+from gateway.core.step import Ask, Confirm, Done, Fail, Inquire, Look, Moment, Recall, Seen, Stopped, Undo, Wait
 from gateway.core.times import EngineTimes
 from gateway.core.vm import VmLook
 
@@ -115,6 +115,8 @@ def told(step):
             return f"ask {step.name}" + (" to mend" if step.mends else "")
         case Confirm():
             return f"confirm {step.label}"
+        case Recall():
+            return f"recall {step.ask.name}"
         case Wait():
             return f"wait until {step.until:g}" + (f" or {step.wake_when}" if step.wake_when else "")
         case Inquire():

@@ -10,7 +10,8 @@ from model_vm import TIMES, Lost, Refused, Unreachable
 
 from gateway.core.decide import before_begun, next_step, with_answers
 from gateway.core.job import Condition, Job, JobState, Phase, Problem, Question, Wished
-from gateway.core.step import Ask, Confirm, Done, Fail, Inquire, Look, Moment, Seen, Stopped, Undo, Wait
+from gateway.core.step import Ask, Confirm, Done, Fail, Inquire, Look, Moment, Recall, Seen, Stopped, Undo, Wait
+from worker.changes import recalled
 
 AT_ONCE_SECONDS = 0.05
 CLOCKS_APART_SECONDS = 10.0
@@ -33,7 +34,8 @@ class Shell:
     def __init__(self, world, job, *, death, tick):
         self.world = world
         self.rng = world.rng
-        self.saved = job
+        self.saved = self.accepted = job
+        self.forgot = False
         self.death = death
         self.deaths_left = 8
         self.tick = tick
@@ -89,6 +91,10 @@ class Shell:
     def rise(self):
         """Begin again from the stored text of the record."""
         self.saved = Job.model_validate_json(self.saved.model_dump_json(exclude=BESIDE))
+
+    def forget(self):
+        """Redis comes back from its oldest copy: the job was accepted and has done nothing yet."""
+        self.saved, self.watch, self.forgot = self.accepted, None, True
 
     # seeing
 
@@ -159,8 +165,8 @@ class Shell:
 
     def _look(self, job, wanted):
         act = job.open_act
-        since = act.intended_at - CLOCKS_APART_SECONDS if wanted.log and act is not None else None
-        self.seen = self.world.look(log_since=since, rooms=wanted.rooms)
+        since = job.created_at if act is None else act.intended_at - CLOCKS_APART_SECONDS
+        self.seen = self.world.look(log=wanted.log, log_since=since, rooms=wanted.rooms)
         self.saw()
         self._may_die()
         vm, known = self.seen.vm, self.held.before
@@ -208,6 +214,8 @@ class Shell:
                 self._act(job, step, now)
             case Confirm():
                 self._save(answered(job, step.label, now))
+            case Recall():
+                self._save(recalled(job, step, now))
             case Undo():
                 problem = Problem(code=step.code, detail=step.detail, next_step=step.next_step)
                 self._save(job.model_copy(update={"undoing": problem, "phase": Phase.UNDOING, "detail": step.detail}))

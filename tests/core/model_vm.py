@@ -90,7 +90,7 @@ class Vm:
     started_at: float | None = None
     plan: int = 0
     planned: bool = False
-    shutdowns_logged: list[float] = field(default_factory=list)
+    logged: list[tuple[float, str]] = field(default_factory=list)
 
 
 class World:
@@ -158,7 +158,7 @@ class World:
     def _poweroff(self):
         if not self.vm.running:
             raise Refused("Machine is not running")
-        self.vm.shutdowns_logged.append(self.now)
+        self.vm.logged.append((self.now, "poweroff"))
         if self.is_.acpi == "ignores" or self.vm.planned:
             return
         seconds = self.is_.guest_seconds
@@ -177,6 +177,7 @@ class World:
     def _reset(self, graceful=False):
         if not self.vm.running:
             raise Refused("Machine is not running")
+        self.vm.logged.append((self.now, "reset"))
         if graceful and self.is_.acpi != "obeys":
             return
         seconds = self.is_.guest_seconds if graceful else 0.3
@@ -235,8 +236,8 @@ class World:
             return
         self.landings.append((self.now, action))
 
-    def look(self, *, log_since, rooms):
-        """Return a live look; raise `Unreachable` while nothing can be seen."""
+    def look(self, *, log, log_since, rooms):
+        """Return a live look, with whether the log tells of the action `log`; raise `Unreachable` when blind."""
         at = self.now
         self.clock.pass_until(at + self.rng.choice((0.0, 0.01, 0.4)))
         if self.unseen(at):
@@ -262,7 +263,7 @@ class World:
             max_cores_per_vm=64,
             max_ram_mb_per_vm=None,
         )
-        in_log = None if log_since is None else any(logged >= log_since for logged in vm.shutdowns_logged)
+        in_log = any(action == log and logged >= log_since for logged, action in vm.logged) if log else None
         return Seen(
             at=at,
             running=vm.running,

@@ -244,9 +244,44 @@ def test_delete_snapshot(job, seen, now, step):
         (
             "stop without an answer, off, surely over",
             job_of(RESTORE, STOP_LOST),
-            sought("stopped", snapshot(), 8),
+            sought("stopped", snapshot(), 8, log=False),
             at(8),
             "ask restore",
+        ),
+        (
+            "may have forgotten, not looked in the log",
+            job_of(RESTORE, STOP),
+            sought("stopped", snapshot(), 8),
+            at(8),
+            "look with log",
+        ),
+        (
+            "may have forgotten, in the log",
+            job_of(RESTORE, STOP),
+            sought("stopped", snapshot(), 8, log=True),
+            at(8),
+            "recall restore",
+        ),
+        (
+            "has not begun, runs, in the log",
+            job_of(RESTORE),
+            sought("running", snapshot(), 8, log=True),
+            at(8),
+            "recall restore",
+        ),
+        (
+            "has not begun, runs, not in the log",
+            job_of(RESTORE),
+            sought("running", snapshot(), 8, log=False),
+            at(8),
+            "ask stop",
+        ),
+        (
+            "in the log, the snapshot is gone",
+            job_of(RESTORE),
+            sought("stopped", None, 8, log=True),
+            at(8),
+            "fail: target_gone",
         ),
         ("stop refused", job_of(RESTORE, refused("stop", 1.0)), live("running"), at(2), "undo: refused"),
         ("guest has its grace", job_of(RESTORE, STOP), live("running"), at(2), "wait until 61 or off"),
@@ -281,7 +316,13 @@ def test_delete_snapshot(job, seen, now, step):
             at(5),
             "undo: cancelled",
         ),
-        ("after a gap", job_of(RESTORE, STOP), sought("stopped", snapshot(), 700), at(700), "inquire about gap"),
+        (
+            "after a gap",
+            job_of(RESTORE, STOP),
+            sought("stopped", snapshot(), 700, log=False),
+            at(700),
+            "inquire about gap",
+        ),
     )
 )
 def test_before_a_restore(job, seen, now, step):
