@@ -121,14 +121,10 @@ def told(step):
             return f"wait until {step.until:g}" + (f" or {step.wake_when}" if step.wake_when else "")
         case Inquire():
             return f"inquire about {step.about}"
-        case Undo():
-            return f"undo: {step.code}"
-        case Done():
-            return f"done: {step.detail}"
-        case Fail():
-            return f"fail: {step.code}"
-        case Stopped():
-            return f"stopped: {step.detail}"
+        case Undo() | Fail():
+            return f"{type(step).__name__.lower()}: {step.code}"
+        case Done() | Stopped():
+            return f"{type(step).__name__.lower()}: {step.detail}"
 
 
 def table(*cases):
