@@ -54,8 +54,8 @@ class Budget:
         governor.changed, governor.waiting = self._dispatch, self._wants
 
     @asynccontextmanager
-    async def turn(self, *, wait_seconds: float, fresh: bool = False) -> AsyncIterator[None]:
-        """Hold one place for one request; `fresh` asks Redis first whether the credentials are refused.
+    async def turn(self, *, wait_seconds: float, seconds: float, fresh: bool = False) -> AsyncIterator[None]:
+        """Hold one place for one request of so many seconds; `fresh` asks Redis first whether its credentials are good.
 
         Raises VergeOSUnauthorized while they are, CircuitOpen while nobody asks VergeOS, and BudgetSpent, with when
         to come again, if there is no room within `wait_seconds` (0 = at once).
@@ -64,7 +64,7 @@ class Budget:
         await governor.ready(fresh=fresh)
         self._latch.check()
         trying = governor.health.open_since is not None
-        if trying and not await governor.may_try():
+        if trying and not await governor.may_try(wait_seconds + seconds):
             raise self._broken()
         try:
             await self._admitted(spender, wait_seconds, trying=trying)

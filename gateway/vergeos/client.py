@@ -238,7 +238,7 @@ class VergeClient:
     async def _tried(self, request: Request, headers: Mapping[str, str], seconds: float, *, fresh: bool = False) -> Any:
         """Exchange once, when the budget has room; `fresh`: not before Redis said that no other was refused."""
         wait_seconds = self._patience.seconds if self._patience.wait else 0.0
-        async with self._parts.budget.turn(wait_seconds=wait_seconds, fresh=fresh):
+        async with self._parts.budget.turn(wait_seconds=wait_seconds, seconds=seconds, fresh=fresh):
             return await self._exchanged(request, headers, seconds)
 
     async def _exchanged(self, request: Request, headers: Mapping[str, str], seconds: float) -> Any:

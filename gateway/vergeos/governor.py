@@ -26,7 +26,6 @@ SETTLE_SECONDS = LEASE_SECONDS / 5
 AWAY_SECONDS = 2.0  # after Redis gave no answer, it is not asked for this long
 SOON_SECONDS = 0.05  # two settlements are at least so far apart where nobody waits for them
 WANTED_SECONDS = 2.0  # what was wanted is asked for this long: others need a moment to give it back
-TRY_SECONDS = 30.0  # one request may try this long whether VergeOS is back; then another may
 HOT_LIFETIMES = 2.0  # a view that is refilled again within so many lifetimes is asked for all the time
 
 log = get_logger(__name__)
@@ -87,7 +86,8 @@ class Governor:
         self._spent: Counter[Spender] = Counter()
         self._hot: dict[str, float] = {}
         self._news = News()
-        self._wants_try = self._may_try = False
+        self._try_seconds: float | None = None  # of the request that wants to try
+        self._may_try = False
         self._settling: asyncio.Task[None] | None = None
         self._kicked = asyncio.Event()
 
@@ -131,16 +131,20 @@ class Governor:
         """Tell whether to settle now may bring more: not if just now it did not bring what was wanted."""
         return self.clock() >= self._in_vain_until
 
-    async def may_try(self) -> bool:
-        """Tell whether the request that asks is the one that tries whether VergeOS is back."""
+    async def may_try(self, seconds: float) -> bool:
+        """Tell whether the request that asks is the one that tries whether VergeOS is back.
+
+        It may take so many seconds; should its process die meanwhile, another may try after that, or after the
+        longest rest where that is sooner.
+        """
         if self.now < self.health.try_at:
             return False
-        self._wants_try = True
+        self._try_seconds = within = min(seconds, self.limits.rests.last)
         await self.settle()
         if self.clock() < self._away_until:
-            tried = self.health.trying(self.now, TRY_SECONDS)  # each process tries by itself
+            tried = self.health.trying(self.now, within)  # each process tries by itself
             self.health, self._may_try = tried or self.health, tried is not None
-        may, self._may_try, self._wants_try = self._may_try, False, False
+        may, self._may_try, self._try_seconds = self._may_try, False, None
         return may
 
     def spend(self, spender: Spender, refill: Refill | None) -> None:
@@ -246,7 +250,7 @@ class Governor:
         lease = next_lease(self.others, self._me, mine, self.slice)
         self.slice.give_back(lease)
         health = standing.health.after(news, now, self.limits.rests)
-        tried = health.trying(now, TRY_SECONDS) if self._wants_try else None
+        tried = None if self._try_seconds is None else health.trying(now, self._try_seconds)
         self._may_try = tried is not None
         return Settlement(lease, tuple(dead - {self._me}), tried or health)
 

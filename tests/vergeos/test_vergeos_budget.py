@@ -125,7 +125,7 @@ class Clock:
 
 
 async def turn(budget):
-    async with budget.turn(wait_seconds=0):
+    async with budget.turn(wait_seconds=0, seconds=5):
         pass
 
 

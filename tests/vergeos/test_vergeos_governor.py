@@ -170,6 +170,20 @@ async def test_the_breaker_opens_for_all_and_one_request_closes_it_for_all(proce
     assert await read(second) == await read(first) == []
 
 
+async def test_where_who_tries_dies_another_tries_as_soon_as_that_request_would_be_over(processes, upstream):
+    upstream.answer = lambda asked: (504, "")
+    first, second = await processes(2, attempts=1, timeout=5)
+    for _ in range(5):
+        with pytest.raises(VergeOSBusy, match="GET vms"):
+            await read(first)
+    await eventually(lambda: first.governor.now >= first.governor.health.try_at + 0.1)
+    assert await first.governor.may_try(0.5)  # and is heard of no more
+    tries_at = first.governor.health.try_at
+    assert tries_at - first.governor.now <= 0.5
+    await eventually(lambda: second.governor.may_try(0.5))
+    assert second.governor.now >= tries_at - 0.1
+
+
 async def test_a_failed_try_keeps_it_open(processes, upstream):
     upstream.answer = lambda asked: (504, "")
     (client,) = await processes(1, attempts=1, timeout=5)
