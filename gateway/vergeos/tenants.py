@@ -57,6 +57,8 @@ async def get_tenant(client: VergeClient, tenant_key: TenantKey) -> Tenant:
     Raises VergeOSNotFound, also for a tenant's snapshot.
     """
     of_tenant = eq("tenant", tenant_key)
+    if client.governor.health.open_since is not None:
+        await _row(client, tenant_key)  # alone: only one request may try, and the others' refusal would cut it off
     async with together() as group:
         row = group.create_task(_row(client, tenant_key))
         nodes = group.create_task(client.rows("tenant_nodes", fields=NODE_FIELDS, filter=of_tenant, sort="+nodeid"))

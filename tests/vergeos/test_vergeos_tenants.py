@@ -80,6 +80,18 @@ async def test_the_first_of_three_failures_is_told_as_itself(sim, client):
         await get_tenant(client.patient(attempts=1), 1)
 
 
+async def test_a_tenant_alone_finds_vergeos_back_while_the_breaker_lets_one_request_try(sim, client):
+    hasty = client.patient(attempts=1)
+    sim.down = True
+    while client.governor.health.open_since is None:
+        with pytest.raises(UpstreamError):
+            await get_tenant(hasty, 1)
+    sim.down = False
+    await eventually(lambda: client.governor.now >= client.governor.health.try_at)
+    assert (await get_tenant(hasty, 1)).id == 1
+    assert client.governor.health.open_since is None
+
+
 async def test_an_action_reaches_the_tenant_and_its_state_shows_it(sim, client):
     off = (await find_tenants(client, "globex"))[0].id
     await tenant_action(client, off, "poweron")
