@@ -114,6 +114,9 @@ class Settings(BaseSettings):
     oidc_audience: str = Field("", description="What tokens must be meant for; empty = PUBLIC_URL, or with /mcp.")
     oidc_name_claim: str = Field("sub", description="Claim that names the person.")
     oidc_groups_claim: str = Field("groups", description="Claim that lists the person's groups.")
+    oidc_keys_seconds: float = Field(
+        600.0, ge=1, description="So long the provider's keys are kept; one that it withdraws holds no longer."
+    )
     public_url: str = Field("", description="The gateway's own address, as its callers know it; empty = from Host.")
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Networks of proxies whose X-Forwarded-For is believed, e.g. 10.0.0.0/8."

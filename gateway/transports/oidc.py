@@ -18,10 +18,10 @@ from gateway.telemetry.logs import get_logger
 
 ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA")
 SKEW_SECONDS: Final = 60  # what the clocks of provider and gateway may differ
-KEYS_SECONDS: Final = 600.0  # so long the provider's keys are kept
 AGAIN_SECONDS: Final = 30.0  # between fetches for keys that nobody knows, so that odd tokens cannot press the provider
+NONE_SECONDS: Final = 1.0  # the same as long as no key is known
 FETCH_SECONDS: Final = 5.0
-MOST_BYTES: Final = 1 << 20
+MOST_BYTES, CHUNK_BYTES = 1 << 20, 1 << 16
 TOKENS_KEPT: Final = 2_000
 REQUIRED: Final = ["exp", "iss", "aud", "sub"]
 
@@ -34,8 +34,8 @@ class Issuer:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._keys: dict[str, jwt.PyJWK] = {}
-        self._fetched_at = self._tried_at = float("-inf")
-        self._fetching = asyncio.Lock()
+        self._fetched_at = self._again_at = float("-inf")
+        self._fetching: asyncio.Task[None] | None = None
         self._verified: OrderedDict[str, tuple[Standing, float]] = OrderedDict()
 
     def knows(self, token: str) -> bool:
@@ -46,7 +46,7 @@ class Issuer:
         """Return by what its bearer stands, and until when (Unix seconds). Raises `Unauthorized`, `IssuerAway`."""
         digest = hashlib.sha256(token.encode()).hexdigest()
         known = self._verified.get(digest)
-        if known is not None and time.time() < known[1] and time.monotonic() - self._fetched_at < KEYS_SECONDS:
+        if known is not None and time.time() < known[1] and not self._old:
             return known
         claims = await self._claims(token)
         found = self._standing(claims), float(claims["exp"]) + SKEW_SECONDS
@@ -74,7 +74,7 @@ class Issuer:
                 audience=self._settings.audiences,
                 issuer=self._settings.oidc_issuer,
                 leeway=SKEW_SECONDS,
-                options={"require": REQUIRED},
+                options={"require": REQUIRED, "enforce_minimum_key_length": True},
             )
         except (jwt.PyJWTError, ValueError, TypeError) as exc:
             raise refused(f"a token that does not hold: {type(exc).__name__}") from None
@@ -93,38 +93,63 @@ class Issuer:
         )
 
     async def _key(self, kid: str) -> jwt.PyJWK | None:
-        """Return the provider's key of this id; one that is not known is looked for once in a while only."""
-        async with self._fetching:
-            now = time.monotonic()
-            old = now - self._fetched_at >= KEYS_SECONDS
-            if (old or kid not in self._keys) and (now - self._tried_at >= AGAIN_SECONDS or not self._keys):
-                await self._fetch(now)
+        """Return the provider's key of this id; one that is not known is looked for once in a while only.
+
+        Raises `IssuerAway` where no key is known.
+        """
+        if (self._old or kid not in self._keys) and time.monotonic() >= self._again_at:
+            if self._fetching is None or self._fetching.done():
+                self._fetching = asyncio.create_task(self._fetch(), name="oidc-keys")
+            await asyncio.shield(self._fetching)  # a caller who leaves takes nobody's keys with him
+        if not self._keys:
+            raise IssuerAway("the identity provider does not tell its keys", retry_after=NONE_SECONDS)
         return self._keys.get(kid)
 
-    async def _fetch(self, now: float) -> None:
-        self._tried_at = now
+    @property
+    def _old(self) -> bool:
+        return time.monotonic() - self._fetched_at >= self._settings.oidc_keys_seconds
+
+    async def _fetch(self) -> None:
+        """Know the provider's keys; where it does not tell them, those of before go on."""
         try:
-            timeout = aiohttp.ClientTimeout(total=FETCH_SECONDS)
-            async with aiohttp.ClientSession(timeout=timeout, trust_env=True) as http:
-                found = await _json(http, f"{self._settings.oidc_issuer.rstrip('/')}/.well-known/openid-configuration")
-                if found.get("issuer") != self._settings.oidc_issuer:
-                    raise ValueError("the document is of another issuer")
-                keys = await _json(http, str(found["jwks_uri"]))
-            usable = [jwt.PyJWK(key) for key in keys["keys"] if key.get("use", "sig") == "sig" and "kid" in key]
-        except (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError, jwt.PyJWTError) as exc:
+            found = await self._told()
+        except (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError) as exc:
             log.warning("the identity provider's keys cannot be read", error=type(exc).__name__)
-            if not self._keys:
-                raise IssuerAway("the identity provider does not tell its keys", retry_after=AGAIN_SECONDS) from None
-            return
-        self._keys = {str(key.key_id): key for key in usable}
-        self._fetched_at = now
-        self._verified.clear()
+        else:
+            self._keys, self._fetched_at = found, time.monotonic()
+            self._verified.clear()
+        again = min(AGAIN_SECONDS, self._settings.oidc_keys_seconds) if self._keys else NONE_SECONDS
+        self._again_at = time.monotonic() + again
+
+    async def _told(self) -> dict[str, jwt.PyJWK]:
+        issuer = self._settings.oidc_issuer
+        timeout = aiohttp.ClientTimeout(total=FETCH_SECONDS)
+        async with aiohttp.ClientSession(timeout=timeout, trust_env=True) as http:
+            found = await _json(http, f"{issuer.rstrip('/')}/.well-known/openid-configuration")
+            if found.get("issuer") != issuer:
+                raise ValueError("the document is of another issuer")
+            keys = (await _json(http, str(found["jwks_uri"])))["keys"]
+        return {str(key.key_id): key for key in map(_usable, keys) if key is not None}
+
+
+def _usable(told: dict[str, Any]) -> jwt.PyJWK | None:
+    """Return a key of the provider that signs tokens as we take them; None for any other, of which it may have some."""
+    try:
+        key = jwt.PyJWK(told)
+    except (jwt.PyJWTError, ValueError, TypeError, AttributeError):
+        return None
+    signs = told.get("use", "sig") == "sig" and key.algorithm_name in ALGORITHMS
+    return key if signs and key.key_id is not None else None
 
 
 async def _json(http: aiohttp.ClientSession, url: str) -> dict[str, Any]:
+    body = bytearray()
     async with http.get(url, allow_redirects=False) as answer:
         answer.raise_for_status()
-        body = await answer.content.read(MOST_BYTES)
+        async for chunk in answer.content.iter_chunked(CHUNK_BYTES):
+            body += chunk
+            if len(body) > MOST_BYTES:
+                raise ValueError("more than is read")
     decoded = orjson.loads(body)
     if not isinstance(decoded, dict):
         raise TypeError("not an object")

@@ -1,17 +1,16 @@
 """Tokens of an identity provider: which are taken, which are not, and what is said to who has none."""
 
-import json
+import asyncio
 import time
 
 import jwt
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestServer
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from jwt.algorithms import ECAlgorithm, RSAAlgorithm
+from cryptography.hazmat.primitives.asymmetric import rsa
 
-from gateway.core.errors import Unauthorized
-from gateway.transports.oidc import Issuer
+from gateway.core.errors import IssuerAway, Unauthorized
+from gateway.transports.oidc import MOST_BYTES, Issuer
+from tests.conftest import eventually
+from tests.identity import EC, OTHER, RSA, identity_provider
 from tests.journeys.inprocess import house
 
 POLICY = """
@@ -21,47 +20,11 @@ roles: {web: {allow: [{permissions: [read], on: {name: "app-*"}}]}}
 scopes: {"vergeos:read": viewer, "vergeos:all": admin}
 clients: {claude: {kind: agent, roles: operator}}
 """
-RSA, OTHER = rsa.generate_private_key(65537, 2048), rsa.generate_private_key(65537, 2048)
-EC = ec.generate_private_key(ec.SECP256R1())
-
-
-class Provider:
-    """A small identity provider that counts who asks for its keys."""
-
-    def __init__(self):
-        self.keys = {"one": RSA}
-        self.asked = 0
-        self.issuer = ""
-
-    def jwks(self):
-        found = []
-        for kid, key in self.keys.items():
-            algorithm = ECAlgorithm if isinstance(key, ec.EllipticCurvePrivateKey) else RSAAlgorithm
-            found.append(json.loads(algorithm.to_jwk(key.public_key())) | {"kid": kid, "use": "sig"})
-        return found
-
-    async def discovery(self, _request):
-        return web.json_response({"issuer": self.issuer, "jwks_uri": f"{self.issuer}/keys"})
-
-    async def certs(self, _request):
-        self.asked += 1
-        return web.json_response({"keys": self.jwks()})
-
-    def token(self, key=RSA, kid="one", algorithm="RS256", **claims):
-        now = int(time.time())
-        usual = {"iss": self.issuer, "aud": "gateway", "sub": "ann", "exp": now + 300, "iat": now}
-        usual |= {"scope": "vergeos:all"} | claims
-        said = {name: value for name, value in usual.items() if value is not None}
-        return jwt.encode(said, key, algorithm, headers={"kid": kid})
 
 
 @pytest.fixture
 async def provider():
-    made, app = Provider(), web.Application()
-    app.router.add_get("/.well-known/openid-configuration", made.discovery)
-    app.router.add_get("/keys", made.certs)
-    async with TestServer(app) as server:
-        made.issuer = str(server.make_url("")).rstrip("/")
+    async with identity_provider() as made:
         yield made
 
 
@@ -149,10 +112,55 @@ async def test_keys_rotate_and_odd_tokens_do_not_press_the_provider(oidc, provid
             await issuer.verified(provider.token(OTHER, f"odd-{number}"))
     assert provider.asked == 1, "an unknown key is looked for once in half a minute"
     provider.keys = {"two": OTHER}
-    issuer._tried_at = float("-inf")
+    issuer._again_at = float("-inf")
     assert (await issuer.verified(provider.token(OTHER, "two")))[0].person == "ann"
     with pytest.raises(Unauthorized):
         await issuer.verified(provider.token())
+
+
+async def test_keys_that_sign_no_tokens_of_ours_stand_in_nobody_s_way(oidc, provider):
+    public = provider.jwks()[0]
+    provider.odd = [
+        {"kid": "secret", "kty": "oct", "k": "c2VjcmV0" * 6, "use": "sig"},
+        {"kid": "new", "kty": "LMS", "use": "sig"},
+        {"kid": "broken", "kty": "RSA", "n": "!", "e": "?", "use": "sig"},
+        {"kid": "curve", "kty": "EC", "crv": "secp256k1", "x": "AA", "y": "AA"},
+        {**public, "kid": "hiding", "use": "enc"},
+        {**public, "kid": None},
+        "no key at all",
+        17,
+    ]
+    issuer = Issuer(oidc)
+    assert (await issuer.verified(provider.token()))[0].person == "ann"
+    for odd in ({"key": b"secret" * 6, "kid": "secret", "algorithm": "HS256"}, {"kid": "hiding"}, {"kid": "None"}):
+        with pytest.raises(Unauthorized):
+            await issuer.verified(provider.token(**odd))
+
+
+async def test_a_key_that_is_too_short_is_not_taken(oidc, provider):
+    provider.keys["short"] = short = rsa.generate_private_key(65537, 1024)  # noqa: S505
+    with pytest.warns(jwt.InsecureKeyLengthWarning):
+        token = provider.token(short, "short")
+    with pytest.raises(Unauthorized):
+        await Issuer(oidc).verified(token)
+
+
+async def test_a_caller_who_leaves_does_not_take_the_keys_with_him(oidc, provider):
+    issuer = Issuer(oidc)
+    provider.held.clear()
+    leaving = asyncio.create_task(issuer.verified(provider.token()))
+    await eventually(lambda: provider.asked)
+    leaving.cancel()
+    staying = asyncio.create_task(issuer.verified(provider.token()))
+    provider.held.set()
+    assert (await staying)[0].person == "ann"
+    assert provider.asked == 1
+
+
+async def test_more_keys_than_anybody_has_are_not_read(oidc, provider):
+    provider.odd = [{"kid": "x" * MOST_BYTES}]
+    with pytest.raises(IssuerAway):
+        await Issuer(oidc).verified(provider.token())
 
 
 async def test_who_has_no_token_is_told_where_to_get_one(gateway, provider):
