@@ -20,6 +20,7 @@ from tests.conformance.basics import Resources, add_prompts, add_tools
 from tests.conformance.registry import Registry, build
 from tests.conformance.rounds import add_asking, add_rounds
 from tests.conformance.tasks import add_tasks
+from tests.npm import install
 
 HERE = Path(__file__).parent
 MODULES = HERE / "node_modules"
@@ -34,23 +35,6 @@ class Scenario:
     name: str
     checks: int
     failures: tuple[str, ...]
-
-
-async def install() -> None:
-    """Install the suite where it is missing or older than its lock; needs npm."""
-    mark = MODULES / ".package-lock.json"
-    lock = HERE / "package-lock.json"
-    if mark.exists() and mark.stat().st_mtime >= lock.stat().st_mtime:
-        return
-    npm = await asyncio.create_subprocess_exec("npm", "ci", "--no-audit", "--no-fund", "--silent", cwd=HERE)
-    if await npm.wait():
-        raise RuntimeError("npm ci failed")
-    mark.touch()
-
-
-def available() -> bool:
-    """Tell whether the suite is installed or can be."""
-    return (MODULES / ".bin" / "conformance").exists() or shutil.which("npm") is not None
 
 
 async def judged(url: str, *arguments: str, folder: Path) -> list[Scenario]:
@@ -99,7 +83,7 @@ async def fixtures(services: Services) -> AsyncIterator[str]:
 
 async def main() -> int:
     """Print what the suite finds in each revision; return 1 where anything failed."""
-    await install()
+    await install(HERE)
     failed = False
     nowhere = {"vergeos_host": "http://127.0.0.1:1", "vergeos_api_key": "none", "vergeos_site": "conformance"}
     settings = Settings(_env_file=None, state_dir=Path(tempfile.gettempdir()) / "vergeos-conformance", **nowhere)

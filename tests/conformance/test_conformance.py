@@ -4,13 +4,14 @@ import pytest
 
 from gateway.services import open_services
 from gateway.store.backend import open_backend
-from tests.conformance.judge import REVISIONS, available, fixtures, install, judged
+from tests.conformance.judge import HERE, REVISIONS, fixtures, judged
 from tests.journeys.inprocess import house
+from tests.npm import available, install
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(300),
-    pytest.mark.skipif(not available(), reason="neither Node's npm nor the installed suite is there"),
+    pytest.mark.skipif(not available(HERE), reason="neither Node's npm nor the installed suite is there"),
     pytest.mark.filterwarnings("ignore::mcp.MCPDeprecationWarning"),  # fixtures of methods that are on their way out
 ]
 ANY_SERVER = {
@@ -36,7 +37,7 @@ NEED_FIXTURES = {  # checks of `server-stateless` that call tools which only the
 
 @pytest.fixture
 async def suite():
-    await install()
+    await install(HERE)
 
 
 @pytest.mark.parametrize("revision", REVISIONS)

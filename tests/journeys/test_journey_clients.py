@@ -12,7 +12,7 @@ from inprocess import engine_settings, house
 
 from gateway.tools import CATALOG
 from tests.conformance.judge import HERE as NODE_PROJECT
-from tests.conformance.judge import available, install
+from tests.npm import available, install
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 SDK1 = Path(__file__).parent / "sdk1"
@@ -77,10 +77,10 @@ async def test_the_1x_sdk_makes_the_whole_journey(sdk1, gateway, door):
     assert gateway.sim.vm("web-1").power_actions() == ["poweroff", "kill"]
 
 
-@pytest.mark.skipif(not available(), reason="neither npm nor the installed Inspector is there")
+@pytest.mark.skipif(not available(NODE_PROJECT), reason="neither npm nor the installed Inspector is there")
 @DOORS
 async def test_the_inspector_s_command_line_lists_reads_and_acts(gateway, door, tmp_path):
-    await install()
+    await install(NODE_PROJECT)
     where, environment = target(door, gateway)
     programs = NODE_PROJECT / "node_modules" / ".bin"
     environment |= {
