@@ -25,7 +25,7 @@ OPEN: Final = frozenset({"/", "/health", "/livez", "/readyz", "/docs", "/openapi
 METRICS: Final = "/metrics"
 WELL_KNOWN: Final = "/.well-known/oauth-protected-resource"
 SCHEME: Final = "bearer"
-WRONG: Final = 'error="invalid_token"'
+WRONG, MISPLACED = 'error="invalid_token"', 'error="invalid_request"'
 QUERY: Final = frozenset({"access_token", "api_key", "token"})
 LONGEST_TOKEN: Final = 16_384
 SHOWN_CHARACTERS: Final = 100
@@ -79,12 +79,8 @@ class Door:
             caller, until = await self.caller_of(request)
             if request.path == METRICS:
                 caller.require(Permission.READ, METRICS)
-        except Unauthorized as error:
-            wanted = f"{request.method} {clean(request.path, SHOWN_CHARACTERS)}"
-            about = {"address": address_of(request), "tool": wanted}
-            self.services.audit.record("call", **about, outcome=error.code, detail=error.detail)
-            self.services.metrics.authentications.labels("unauthorized").inc()
-            return self._challenge(request, problem_of(error), WRONG if hdrs.AUTHORIZATION in request.headers else "")
+        except (Unauthorized, MalformedCredentials) as error:
+            return self._refused(request, error)
         request[CALLER] = caller
         if caller.standing is None:
             return await handler(request)
@@ -94,6 +90,16 @@ class Door:
             return await self._told_scopes(request, caller, handler)
         finally:
             del self.served[id(request)]
+
+    def _refused(self, request: web.Request, error: Unauthorized | MalformedCredentials) -> web.Response:
+        """Answer who cannot prove who he is, and keep that he was here; of what he showed nothing is told."""
+        wanted = f"{request.method} {clean(request.path, SHOWN_CHARACTERS)}"
+        about = {"address": address_of(request), "tool": wanted}
+        self.services.audit.record("call", **about, outcome=error.code, detail=error.detail)
+        self.services.metrics.authentications.labels("unauthorized").inc()
+        wrong = MISPLACED if isinstance(error, MalformedCredentials) else WRONG
+        given = wrong == MISPLACED or hdrs.AUTHORIZATION in request.headers
+        return self._challenge(request, problem_of(error), wrong if given else "")
 
     async def _told_scopes(self, request: web.Request, caller: Caller, handler: Handler) -> web.StreamResponse:
         """Serve a request; where the scopes of its token are too narrow, say which ones there are."""
@@ -164,15 +170,13 @@ class Door:
 
     def _challenge(self, request: web.Request, response: web.Response, error: str) -> web.Response:
         """Say how a caller may prove who he is: where tokens are given, and for which scopes."""
-        parts = [error] if error else []
+        parts = []
         if self.issuer is not None:
             path = "/mcp" if request.path == "/mcp" else ""
-            parts.append(f'resource_metadata="{self._base(request)}{WELL_KNOWN}{path}"')
             scopes = " ".join(self.services.directory.policy.scopes)
+            parts = [error, f'resource_metadata="{self._base(request)}{WELL_KNOWN}{path}"']
             parts += [f'scope="{scopes}"'] if scopes else []
-        elif error == WRONG:
-            parts = []
-        response.headers[hdrs.WWW_AUTHENTICATE] = f"Bearer {', '.join(parts)}".strip()
+        response.headers[hdrs.WWW_AUTHENTICATE] = f"Bearer {', '.join(filter(None, parts))}".strip()
         return response
 
     async def _watching(self, _app: web.Application) -> AsyncIterator[None]:
