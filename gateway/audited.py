@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from gateway.core.audit import judged, listening, shown_arguments
-from gateway.core.errors import GatewayError
+from gateway.core.errors import GatewayError, TooManyCalls
 from gateway.core.tool import Arguments
 from gateway.store.audit import AuditTrail
 
@@ -26,6 +26,7 @@ def audited(
     """Tell the audit of the call in this block; a job that it makes is told at once, everything else at its end.
 
     `who` and `rule` are asked only where there is something to tell; a refusal may name its own rule.
+    Of the calls of one minute that were too many the first alone is told.
     Raises `AuditUnavailable` for a change that could not be told of.
     """
     with judged() as on_object:
@@ -43,7 +44,8 @@ def audited(
             with listening(lambda job, note: tell("accepted", note, job)):
                 yield
         except GatewayError as error:
-            if changes or error.status in REFUSED:
+            told_before = isinstance(error, TooManyCalls) and error.told_before
+            if (changes or error.status in REFUSED) and not told_before:
                 tell(error.code, error.detail, by_rule=error.extra.get("rule"))
             raise
         except BaseException as error:

@@ -1,5 +1,6 @@
 """The one path of every call: authorize, validate, run, wait, record. No face has another way in."""
 
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
@@ -13,7 +14,7 @@ from pydantic import BaseModel
 from gateway.audited import audited
 from gateway.core.access import Caller, CallerKind, Permission
 from gateway.core.answer import Page, Reading, Source
-from gateway.core.errors import InvalidArgument, NeedsPerson, StoreError
+from gateway.core.errors import InvalidArgument, NeedsPerson, StoreError, TooManyWaits
 from gateway.core.job import Job, JobView, Plan
 from gateway.core.spender import Spender
 from gateway.core.tool import Arguments, Effect, Order, Read, Tool
@@ -149,6 +150,7 @@ async def run(tool: Tool, raw: Mapping[str, Any] | Arguments, call: Call) -> Ans
         ),
         spending.bound(Spender.calling(call.caller)),
     ):
+        await call.services.limits.count(call.caller)
         tool.require(call.caller)
         arguments = raw if isinstance(raw, Arguments) else tool.parse(raw)
         tool.require(call.caller, arguments)
@@ -186,6 +188,7 @@ async def answer_question(
     given = {"tool": tool.name, "job": job_id, "yes": yes}
     rule = caller.decide(tool.permission).rule
     with audited(services.audit, "answer", given, lambda: named(caller), changes=True, rule=lambda: rule):
+        await services.limits.count(caller)
         needed = (tool.permission, *(tool.escalates.values() if yes else ()))
         for permission in needed:
             caller.require(permission, f"this answer to a job of {tool.name}")
@@ -200,6 +203,7 @@ async def answer_question(
 async def withdraw(call: Call, job_id: str) -> None:
     """Withdraw the caller's own wish from a job. Raises `UnknownJob`, `JobEnded`, `Forbidden`, `StoreError`."""
     with audited(call.services.audit, "cancel_job", {"id": job_id}, call.who, changes=True):
+        await call.services.limits.count(call.caller)
         await call.services.job_for(call.caller, job_id)
         await call.services.jobs.cancel(job_id, call.caller.name, may_others=False)
 
@@ -218,7 +222,7 @@ def kept_answer(tool: Tool, raw: Mapping[str, Any] | Arguments, call: Call) -> A
         return None
     services, max_age = call.services, arguments.max_age if isinstance(arguments, Read) else None
     answer: Answer | None = services.views.kept.get((tool.name, arguments.key), call.sight, max_age)
-    if answer is None:
+    if answer is None or not services.limits.has_room(call.caller):
         return None
     if services.settings.log_reads or traces.traced():
         with observed(call, tool) as outcome:
@@ -256,11 +260,23 @@ def _own(tool: Tool, arguments: Arguments) -> dict[str, Any]:
     return {name: getattr(arguments, name) for name in tool.own_arguments}
 
 
+async def awaited(call: Call, job_id: str, at_most: float = math.inf) -> JobView:
+    """Wait for a job as long as the call may; its present state is the answer where its caller has too many waits.
+
+    Raises `UnknownJob`, `StoreError`.
+    """
+    services = call.services
+    try:
+        return await services.follow(call.caller, job_id, min(call.wait_seconds, at_most), call.report)
+    except TooManyWaits:
+        return await services.show(await services.jobs.get(job_id))
+
+
 async def _followed(job: Job, call: Call) -> JobView:
     """Wait for an accepted job; should Redis go away meanwhile, the job as it was accepted is the answer."""
     try:
         if call.wait_seconds > 0:
-            view = await call.services.follow(job.id, call.wait_seconds, call.report)
+            view = await awaited(call, job.id)
         else:
             view = await call.services.show(job)
     except StoreError:

@@ -11,7 +11,7 @@ from gateway.core.audit import accepted, decided_by
 from gateway.core.details import details
 from gateway.core.errors import Forbidden
 from gateway.core.events import JobEvent
-from gateway.core.guard import Freeze
+from gateway.core.guard import READ_ONLY, Freeze
 from gateway.core.job import REASON_LIMIT, Job, JobView, Target
 from gateway.core.outage import outage_words
 from gateway.core.text import clean
@@ -21,6 +21,7 @@ from gateway.store.agent_stops import AgentStops
 from gateway.store.api_keys import ApiKeys
 from gateway.store.audit import AuditTrail, open_trail
 from gateway.store.backend import Backend
+from gateway.store.caller_limits import CallerLimits
 from gateway.store.connection import FOLLOWING, SERVING, WORKING, Deadlines
 from gateway.store.credentials import SharedCredentials
 from gateway.store.enrolled import Enrolled
@@ -67,6 +68,7 @@ class Services:
     audit: AuditTrail
     views: Views
     directory: Directory
+    limits: CallerLimits
     metrics: Metrics
     closing: asyncio.Event
 
@@ -150,13 +152,14 @@ class Services:
         jobs = self.jobs
         return details(await jobs.get(job_id), await jobs.calls(job_id), await jobs.events(job_id))
 
-    async def follow(self, job_id: str, seconds: float, report: Report | None = None) -> JobView:
+    async def follow(self, caller: Caller, job_id: str, seconds: float, report: Report | None = None) -> JobView:
         """Wait up to `seconds` for a job's end, or its question, and return its present view.
 
-        `report` hears of each change meanwhile. Raises `UnknownJob`, `StoreError`.
+        `report` hears of each change meanwhile. Raises `TooManyWaits`, `UnknownJob`, `StoreError`.
         """
         if seconds > 0:
-            await self.first_of(self._ended(job_id, report), seconds=seconds)
+            async with self.limits.waiting(caller, seconds):
+                await self.first_of(self._ended(job_id, report), seconds=seconds)
         return await self.show(await self.jobs.get(job_id))
 
     async def first_of(self, *awaited: Coroutine[Any, Any, None], seconds: float | None = None) -> None:
@@ -194,6 +197,8 @@ class Services:
         metrics.queue_deferred.set(await self.jobs.due_later(now))
         metrics.leader.set(await self.watching.led())
         metrics.workers.set(await self.watching.workers())
+        freeze = await self.freezing.present()
+        metrics.show_freeze(None if freeze is None else "setting" if freeze is READ_ONLY else "freeze")
         metrics.followers.set(self.feed.followers)
         since = await self.watching.blind_since()
         metrics.blind.set(0.0 if since is None else max(now - since, 0.0))
@@ -266,6 +271,14 @@ async def open_services(
         enrolled = Enrolled(redis, keys, sealing, durable=secret is not None)
         writers = Writers(settings, client, enrolled, lambda key: client_of(settings.showing(key)))
         stack.push_async_callback(writers.close)
+        limits = CallerLimits(
+            redis,
+            keys,
+            calls_per_minute=settings.calls_per_minute,
+            waits=settings.waits_per_caller,
+            refused=metrics.limited,
+        )
+        stack.push_async_callback(limits.close)
         audit = await stack.enter_async_context(open_trail(redis, keys, settings.audit_log, metrics.audited))
         if not worker:
             await stack.enter_async_context(feed.running())
@@ -285,6 +298,7 @@ async def open_services(
             audit=audit,
             views=views,
             directory=directory,
+            limits=limits,
             metrics=metrics,
             closing=asyncio.Event(),
         )

@@ -138,6 +138,12 @@ class Settings(BaseSettings):
         120.0, ge=0, description="A call repeated this soon after its job completed is the same call."
     )
     jobs_open_per_caller: int = Field(1000, ge=0, description="Open jobs that one caller may have; 0 = any number.")
+    calls_per_minute: int = Field(
+        6000, ge=0, description="Calls of one caller in a minute, over all gateways; 0 = any number."
+    )
+    waits_per_caller: int = Field(
+        200, ge=0, description="Waits and event streams of one caller at once, over all gateways; 0 = any number."
+    )
     job_days: int = Field(30, ge=1, description="Days that the record of an ended job is kept.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
     platform_metrics: bool = Field(

@@ -4,7 +4,7 @@
     ├── CallError              the call itself cannot be done; the caller can mend it
     │   ├── InvalidArgument · UnknownTool · UnknownObject · AmbiguousName · UnknownJob · TooManyJobs
     │   ├── Unauthorized · MalformedCredentials · Forbidden · NeedsPerson · NotEnrolled · Frozen · AgentLimit
-    │   ├── TooManyFailures
+    │   ├── TooManyFailures · TooManyCalls · TooManyWaits
     │   └── Conflict           TargetBusy · KeyReused · JobEnded · TargetChanged · CoreNetwork
     │                          Protected · OutsideWindow
     ├── StoreError             Redis does not answer, or is full · NewerRecord · AuditUnavailable
@@ -137,6 +137,24 @@ class TooManyFailures(CallError):
 
     code, status, retryable = "too_many_failures", 429, True
     next_step = "Correct the key or token, wait as long as Retry-After says, then try once."
+
+
+class TooManyCalls(CallError):
+    """The caller has made as many calls as one may in a minute; `retry_after` says when it is over.
+
+    `told_before` is True where the audit has told of such a refusal in this minute.
+    """
+
+    code, status, retryable = "too_many_calls", 429, True
+    told_before = False
+    next_step = "Wait as long as Retry-After says. Follow a job with get_job and `wait` instead of asking again."
+
+
+class TooManyWaits(CallError):
+    """The caller waits for as many jobs, or listens on as many streams, as one may at once; nothing was done."""
+
+    code, status, retryable = "too_many_waits", 429, True
+    next_step = "End a wait or close a stream, or ask without waiting: get_job with wait=0."
 
 
 class MalformedCredentials(CallError):

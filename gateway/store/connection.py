@@ -118,6 +118,17 @@ def store_errors() -> Iterator[None]:
         raise StoreError(f"Redis refused: {type(exc).__name__}") from exc
 
 
+@asynccontextmanager
+async def within(seconds: float) -> AsyncIterator[None]:
+    """Give Redis at most `seconds`, whatever the patience of its pool; raises StoreError."""
+    with store_errors():
+        try:
+            async with asyncio.timeout(seconds):
+                yield
+        except TimeoutError:
+            raise StoreError(f"Redis does not answer within {seconds:g} s") from None
+
+
 async def redis_time(redis: RedisClient) -> float:
     """Return Redis' time in Unix seconds; the one clock of all that is stored."""
     seconds, micros = await redis.time()

@@ -4,9 +4,8 @@ from contextlib import suppress
 
 from redis.exceptions import WatchError
 
-from gateway.store.connection import RedisClient, redis_time
+from gateway.store.connection import RedisClient, redis_time, within
 from gateway.store.keys import LATCH_SECONDS, SESSION_SECONDS, Keys
-from gateway.store.limits import within
 
 ANSWER_SECONDS = 1.0
 

@@ -20,6 +20,8 @@ HEARTBEAT_SECONDS = 15
 GOVERNOR_SECONDS = 600
 SPENT_SECONDS = 2 * 3_600
 WARNED_SECONDS = 3_600
+MINUTE_SECONDS = 60
+WAITING_SECONDS = 60  # a wait that is not renewed runs out; that of a process that was killed
 
 
 LIVE = frozenset(
@@ -205,6 +207,14 @@ class Keys:
     def access(self) -> str:
         """Counter: raised with every change of keys and of who is blocked; above 0 callers must prove themselves."""
         return self._key("access")
+
+    def calls_of(self, caller: str) -> str:
+        """Counter: the calls of one caller that processes have taken for a minute. The rest of that minute."""
+        return self._key("calls-of", caller)
+
+    def waiting(self, caller: str) -> str:
+        """Sorted set: the waits and streams of one caller, by the time until which they are held. A minute."""
+        return self._key("waiting", caller)
 
     # VergeOS
     @property

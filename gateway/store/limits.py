@@ -2,8 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -15,7 +14,7 @@ from gateway.core.errors import StoreError
 from gateway.core.leases import Lease, Units
 from gateway.core.pace import HOUR_SECONDS, LIVE_PARTS, PART_SECONDS
 from gateway.core.spender import Kind, Spender
-from gateway.store.connection import RedisClient, redis_time, store_errors
+from gateway.store.connection import RedisClient, redis_time, store_errors, within
 from gateway.store.keys import GOVERNOR_SECONDS, SPENT_SECONDS, WARNED_SECONDS, Keys
 
 ANSWER_SECONDS = 0.5  # a read must not wait long for a Redis that is away
@@ -178,14 +177,3 @@ def _sum(parts: Any) -> dict[Spender, int]:
         for spender, count in part.items():
             total[spender] = total.get(spender, 0) + count
     return total
-
-
-@asynccontextmanager
-async def within(seconds: float) -> AsyncIterator[None]:
-    """Give Redis at most `seconds`, whatever the patience of its pool; raises StoreError."""
-    with store_errors():
-        try:
-            async with asyncio.timeout(seconds):
-                yield
-        except TimeoutError:
-            raise StoreError(f"Redis does not answer within {seconds:g} s") from None

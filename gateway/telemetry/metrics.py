@@ -15,6 +15,7 @@ UPSTREAM_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.
 LOOP_SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 MOST_CALLERS = 100  # with a series of their own; the calls of all others are counted as OTHER
 OTHER = "other"
+FROZEN_BY = ("freeze", "setting")
 STEP_OUTCOMES = ("ended", "waiting", "moved", "fenced", "timeout", "newer", "store", "error")
 MOST_AT_HAND = 10_000  # tools by faces, callers and outcomes whose series are not looked up each time
 JOB_SECONDS = (0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600, 14400)
@@ -99,6 +100,17 @@ class Metrics:
         self.blind = Gauge(
             f"{PREFIX}_vergeos_unseen_seconds", "Since when VergeOS cannot be seen; 0 = it can.", registry=registry
         )
+        self.frozen = Gauge(
+            f"{PREFIX}_changes_frozen", "1 while no change is accepted, by what stops them.", ["by"], registry=registry
+        )
+        self.refusals = Counter(
+            f"{PREFIX}_limit_refusals",
+            "Calls and waits that were too many for one caller.",
+            ["limit"],
+            registry=registry,
+        )
+        for limit in ("calls", "waits"):
+            self.refusals.labels(limit)
         self.followers = Gauge(f"{PREFIX}_event_followers", "Who follows a job's events now.", registry=registry)
         self.followers_dropped = Counter(
             f"{PREFIX}_event_followers_dropped", "Followers cut off for reading too slowly.", registry=registry
@@ -145,6 +157,15 @@ class Metrics:
         calls.inc()
         callers.inc()
         duration.observe(seconds)
+
+    def limited(self, limit: str) -> None:
+        """Count one refusal by a caller's limit, of "calls" or of "waits"."""
+        self.refusals.labels(limit).inc()
+
+    def show_freeze(self, by: str | None) -> None:
+        """Show what stops all changes, one of `FROZEN_BY`; None = nothing."""
+        for cause in FROZEN_BY:
+            self.frozen.labels(cause).set(cause == by)
 
     def show_open(self, jobs: Iterable[Job], now: float) -> None:
         """Show these as the open jobs; one that asks is as old as its question."""

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from gateway.calls import Call
+from gateway.calls import Call, awaited
 from gateway.core.access import Permission
 from gateway.core.answer import CursorPage, Source
 from gateway.core.job import Job, JobState, JobView
@@ -30,7 +30,7 @@ async def get_job(
 ) -> JobView:
     """Show how a job stands, or wait up to 45 s for its end. Use it after any tool that answers a job."""
     await call.services.job_for(call.caller, id)
-    view = await call.services.follow(id, wait, call.report)
+    view = await call.services.follow(call.caller, id, wait, call.report)
     return view.model_copy(update={"details": await call.services.details(id)}) if details else view
 
 
@@ -105,7 +105,7 @@ async def cancel_job(call: Call, *, id: JobId) -> JobView:
         await services.require_on(caller, {Permission.OPERATE, *job.needs}, job.target)
     others = all(map(caller.may, {Permission.OPERATE, *job.needs}))
     job = await services.jobs.cancel(id, caller.name, may_others=mine or others)
-    return await call.services.follow(job.id, min(call.wait_seconds, 5.0), call.report)
+    return await awaited(call, job.id, 5.0)
 
 
 TOOLS = (get_job, list_jobs, cancel_job)

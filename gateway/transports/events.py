@@ -43,7 +43,7 @@ def mount(app: web.Application, *, ping_seconds: float = PING_SECONDS) -> None:
 async def follow_job(request: web.Request, *, ping_seconds: float) -> web.StreamResponse:
     """Stream the events after `Last-Event-ID` up to the job's last; 204, which ends a browser's tries, past that.
 
-    Raises `UnknownJob`, `InvalidArgument`, `StoreError`.
+    Raises `TooManyWaits`, `UnknownJob`, `InvalidArgument`, `StoreError`.
     """
     services = request.app[SERVICES]
     caller = caller_of(request)
@@ -52,7 +52,7 @@ async def follow_job(request: web.Request, *, ping_seconds: float) -> web.Stream
     job = await services.job_for(caller, request.match_info["job_id"])
     if job.state.final and after >= job.seq:
         return web.Response(status=204, headers={hdrs.CACHE_CONTROL: "no-store"})
-    async with services.feed.follow(job.id, after) as events:
+    async with services.limits.waiting(caller), services.feed.follow(job.id, after) as events:
         stream = web.StreamResponse(headers=STREAM_HEADERS)
         await stream.prepare(request)
         try:

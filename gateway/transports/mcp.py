@@ -140,7 +140,7 @@ class _Handlers:
         if job is None:
             answer = await self._made(ctx, tool, params, call)
         else:  # the call itself was made before: only its answer is still wanted
-            answer = Answer(tool, await call.services.follow(job.id, call.wait_seconds, call.report))
+            answer = Answer(tool, await calls.awaited(call, job.id))
         settled = await self._questions.put(ctx, call, answer)
         return settled if isinstance(settled, t.InputRequiredResult) else published.result(settled)
 

@@ -70,7 +70,8 @@ class McpEndpoint:
         services.metrics.sessions.set_function(self.sessions.__len__)
         services.metrics.streams.set_function(self.sessions.listening)
         self._ready = ReadyReplies(services, caller_of)
-        self._event_streams = EventStreams(self.sessions, caller_of, ping_seconds)
+        self._limits = services.limits
+        self._event_streams = EventStreams(self.sessions, services.limits, caller_of, ping_seconds)
 
     def mount(self, app: web.Application) -> None:
         """Add the routes, and open and close what they need with the application."""
@@ -152,6 +153,10 @@ class McpEndpoint:
             raise RefusedError(405, "This revision has no stream of its own")
         require_accept(request, EVENTS)
         session = await self._session(request)
+        async with self._limits.waiting(self._caller_of(request)):
+            return await self._stream(request, session)
+
+    async def _stream(self, request: web.Request, session: Session) -> web.StreamResponse:
         outbox = await session.open_stream()
         try:
             response = web.StreamResponse(headers=STREAM_HEADERS | {SESSION_HEADER: session.token})

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from gateway import calls
 from gateway.calls import Answer, Call
 from gateway.core.access import CallerKind
-from gateway.core.errors import InvalidArgument, JobEnded, UnknownJob
+from gateway.core.errors import InvalidArgument, JobEnded, TooManyWaits, UnknownJob
 from gateway.core.job import Job, Question
 from gateway.core.tool import Catalog
 from gateway.transports.mcp_door import Context, modern
@@ -83,7 +83,7 @@ class Questions:
                 return t.InputRequiredResult(input_requests={f"{job.id}.{question.key}": question_form(question)})
             if not await self._elicited(ctx, call, job, question):
                 break
-            answer = replace(answer, value=await call.services.follow(job.id, call.wait_seconds, call.report))
+            answer = replace(answer, value=await calls.awaited(call, job.id))
         return answer
 
     async def _asking(self, call: Call, answer: Answer) -> tuple[Job, Question] | None:
@@ -101,8 +101,9 @@ class Questions:
             told.append(says_yes(await ctx.session.elicit_form(question.text, FORM, related_request_id=ctx.request_id)))
 
         try:
-            await call.services.first_of(ask(), call.services.settled(job.id, question.key))
-        except MCPError:
+            async with call.services.limits.waiting(call.caller):
+                await call.services.first_of(ask(), call.services.settled(job.id, question.key))
+        except (MCPError, TooManyWaits):
             return False
         if told:
             await self.take(call, job, question.key, yes=told[0])

@@ -6,6 +6,7 @@ from urllib.parse import quote
 from aiohttp import web
 
 from gateway.core.access import Caller
+from gateway.store.caller_limits import CallerLimits
 from gateway.transports.mcp_exchange import PING_SECONDS
 from gateway.transports.mcp_sessions import SESSION, Sessions
 from gateway.transports.mcp_wire import STREAM_HEADERS, RefusedError, read_json, require_accept
@@ -17,14 +18,24 @@ class EventStreams:
     """Serves the older transport over the sessions of an endpoint."""
 
     def __init__(
-        self, sessions: Sessions, caller_of: Callable[[web.Request], Caller], ping_seconds: float = PING_SECONDS
+        self,
+        sessions: Sessions,
+        limits: CallerLimits,
+        caller_of: Callable[[web.Request], Caller],
+        ping_seconds: float = PING_SECONDS,
     ) -> None:
-        self._sessions, self._caller_of, self._ping_seconds = sessions, caller_of, ping_seconds
+        self._sessions, self._limits = sessions, limits
+        self._caller_of, self._ping_seconds = caller_of, ping_seconds
 
     async def get(self, request: web.Request) -> web.StreamResponse:
         """Open the stream of a new session, which ends with it; its first event says where messages go."""
         require_accept(request, "text/event-stream")
-        session = request[SESSION] = await self._sessions.begin(self._caller_of(request).name)
+        caller = self._caller_of(request)
+        async with self._limits.waiting(caller):
+            return await self._stream(request, caller)
+
+    async def _stream(self, request: web.Request, caller: Caller) -> web.StreamResponse:
+        session = request[SESSION] = await self._sessions.begin(caller.name)
         try:
             outbox = await session.open_stream(request)
             response = web.StreamResponse(headers=STREAM_HEADERS)

@@ -75,6 +75,8 @@ class Tasks:
 
     async def get(self, ctx: Context, params: TaskParams) -> Task:
         """Show a task as it is now, with its result where it has ended, or with what it asks."""
+        with mcp_errors():
+            await self._door.services_of().limits.count(caller(ctx))
         return await self.shown(ctx, params.task_id)
 
     async def update(self, ctx: Context, params: TaskUpdateParams) -> Task:

@@ -15,7 +15,7 @@ from mcp.server.subscriptions import SUBSCRIPTION_ID_META_KEY
 
 from gateway.store.events import Changes
 from gateway.telemetry.logs import get_logger
-from gateway.transports.mcp_door import Context, Door, mcp_errors
+from gateway.transports.mcp_door import Context, Door, caller, mcp_errors
 from gateway.transports.mcp_offers import Offers
 from gateway.transports.mcp_session import Followed, Session, concerned
 from gateway.transports.mcp_sessions import SESSION
@@ -62,7 +62,8 @@ class Updates:
     async def listen(self, ctx: Context, params: t.SubscriptionsListenRequestParams) -> t.SubscriptionsListenResult:
         """Announce changes on the reply's own stream until the client leaves or the gateway stops.
 
-        Raises `MCPError` where a resource or task is not there, they are too many, or the gateway stops already.
+        Raises `MCPError` where a resource or task is not there, they are too many, the caller has too many waits and
+        streams, or the gateway stops already.
         """
         wanted = params.notifications
         uris, task_ids = _unique(wanted.resource_subscriptions), _task_ids(wanted)
@@ -73,12 +74,18 @@ class Updates:
         followed = {uri: await self._offers.changes_of(ctx, uri) for uri in uris}
         for task_id in task_ids:
             await self._tasks.shown(ctx, task_id)
+        with mcp_errors():
+            async with services.limits.waiting(caller(ctx)):
+                await self._listened(ctx, stream, followed, task_ids)
+        return t.SubscriptionsListenResult(_meta=stream.meta)
+
+    async def _listened(self, ctx: Context, stream: "_Stream", followed: Followed, task_ids: list[str]) -> None:
+        services = self._door.services_of()
         async with services.feed.changes() as changes:
             if services.closing.is_set():
                 raise MCPError(t.INTERNAL_ERROR, "The gateway is stopping")
-            await stream.acknowledge(uris, task_ids)
+            await stream.acknowledge(list(followed), task_ids)
             await services.first_of(self._relay(ctx, stream, changes, followed, task_ids))
-        return t.SubscriptionsListenResult(_meta=stream.meta)
 
     async def _relay(
         self, ctx: Context, stream: "_Stream", changes: Changes, followed: Followed, task_ids: Collection[str]

@@ -19,6 +19,7 @@ from gateway.core.tool import Catalog, Effect, tool
 from gateway.core.wishes import PowerOff
 from gateway.settings import Settings
 from gateway.store.backend import Backend
+from gateway.store.caller_limits import CallerLimits
 from gateway.store.connection import FOLLOWING, SERVING
 from gateway.store.events import Feed
 from gateway.store.jobs import Jobs
@@ -157,6 +158,7 @@ class BellServices:
     metrics: Metrics = field(default_factory=Metrics)
     views: None = None
     keys: Keys = field(default_factory=lambda: Keys("simulated"))
+    limits: CallerLimits = field(default_factory=lambda: CallerLimits(None, Keys("simulated")))
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     bell: asyncio.Event = field(default_factory=asyncio.Event)
     waiting: asyncio.Event = field(default_factory=asyncio.Event)
@@ -165,7 +167,7 @@ class BellServices:
     submitted: int = 0
     jobs: NoJobs = field(default_factory=NoJobs)
 
-    async def follow(self, job_id: str, seconds: float, report=None) -> JobView:
+    async def follow(self, _caller, job_id: str, seconds: float, report=None) -> JobView:
         """Report twice what is new, then wait for the bell, for closing, or until `seconds` are over."""
         if report is not None:
             await report(JOB.view())

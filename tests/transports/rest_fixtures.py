@@ -23,6 +23,7 @@ from gateway.services import Services
 from gateway.settings import Settings
 from gateway.store.api_keys import ApiKeys
 from gateway.store.audit import AuditTrail
+from gateway.store.caller_limits import CallerLimits
 from gateway.store.connection import serving_json
 from gateway.store.events import Feed
 from gateway.store.freezing import Freezing
@@ -117,7 +118,7 @@ async def paint_lamp(
 @tool("GET /jobs/{id}", permission=Permission.READ, effect=Effect.READ)
 async def show_job(call, *, id: str, wait: Annotated[int, Field(ge=0, le=45)] = 0) -> JobView:
     """Show a job, after up to `wait` seconds."""
-    return await call.services.follow(id, wait)
+    return await call.services.follow(call.caller, id, wait)
 
 
 @tool("GET /failures/{code}", permission=Permission.READ, effect=Effect.READ)
@@ -246,6 +247,7 @@ async def _services(server, settings):
                 audit=AuditTrail(redis, keys, Archive(None), "house", lambda event: None),
                 views=None,
                 directory=Directory(ApiKeys(redis, keys), settings.policy_file),
+                limits=CallerLimits(redis, keys),
                 metrics=Metrics(),
                 closing=asyncio.Event(),
             )
