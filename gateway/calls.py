@@ -68,11 +68,17 @@ class Call:
         """Return who calls and from where, as the audit tells it."""
         return {**named(self.caller), "address": self.address, "face": self.face.value, "client": self.client}
 
-    @cached_property
+    @property
     def sight(self) -> Sight | None:
         """What the caller may see of VergeOS; None = all of it."""
         right = self.caller.right
-        return None if right is None or not right.sight_fields else Sight(right, self.services.settings.site)
+        return None if right is None or not right.sight_fields else Sight(right, self.services.keys.site)
+
+    @property
+    def seen_as(self) -> str | None:
+        """What tells what the caller may see from what others may; None = all of it."""
+        right = self.caller.right
+        return None if right is None or not right.sight_fields else right.token
 
     @cached_property
     def views(self) -> CallReads:
@@ -156,6 +162,7 @@ async def run(tool: Tool, raw: Mapping[str, Any] | Arguments, call: Call) -> Ans
         tool.require(call.caller, arguments)
         answer = await (_of_views(tool, arguments, call) if tool.of_views else _carried_out(tool, arguments, call))
         outcome.ok(job=None if answer.job is None else answer.job.id)
+        _count_age(answer, call)
         return answer
 
 
@@ -221,7 +228,7 @@ def kept_answer(tool: Tool, raw: Mapping[str, Any] | Arguments, call: Call) -> A
     except InvalidArgument:
         return None
     services, max_age = call.services, arguments.max_age if isinstance(arguments, Read) else None
-    answer: Answer | None = services.views.kept.get((tool.name, arguments.key), call.sight, max_age)
+    answer: Answer | None = services.views.kept.get((tool.name, arguments.key), call.seen_as, max_age)
     if answer is None or not services.limits.has_room(call.caller):
         return None
     if services.settings.log_reads or traces.traced():
@@ -229,14 +236,20 @@ def kept_answer(tool: Tool, raw: Mapping[str, Any] | Arguments, call: Call) -> A
             outcome.ok()
     else:
         services.metrics.called(tool.name, call.face.value, call.caller, "ok", time.perf_counter() - began)
+    _count_age(answer, call)
     return answer
+
+
+def _count_age(answer: Answer, call: Call) -> None:
+    if answer.as_of is not None and answer.source is not None:
+        call.services.metrics.answered(answer.source, max(time.time() - answer.as_of, 0.0))
 
 
 async def _of_views(tool: Tool, arguments: Arguments, call: Call) -> Answer:
     """Return an answer made of views alone, and keep it while their rows stand."""
     call = replace(call, max_age=arguments.max_age if isinstance(arguments, Read) else None)
     answer = await _answer(tool, await tool.run(call.views, **_own(tool, arguments)), arguments, call)
-    call.services.views.kept.put((tool.name, arguments.key), call.sight, call.views, answer)
+    call.services.views.kept.put((tool.name, arguments.key), call.seen_as, call.views, answer)
     return answer
 
 

@@ -44,14 +44,19 @@ class Directory:
         self._known_at = self._tried_at = float("-inf")
         self._refreshing: asyncio.Task[None] | None = None
         self._callers: OrderedDict[object, Caller] = OrderedDict()
+        self._proven: dict[tuple[str, str], tuple[ApiKey, Caller]] = {}  # by what is known now, until the next look
         self._noted: dict[str, float] = {}
         self._noting: set[asyncio.Task[None]] = set()
 
     # what is known
 
+    def fresh(self, within: float = FRESH_SECONDS) -> bool:
+        """Tell whether what holds now is known, at most `within` seconds late."""
+        return self._clock() - self._known_at < within
+
     async def refresh(self, within: float = FRESH_SECONDS) -> None:
         """Know what holds now, at most `within` seconds late. Raises `StoreError` where keys cannot be known."""
-        if self._clock() - self._known_at < within:
+        if self.fresh(within):
             return
         if self._refreshing is None or self._refreshing.done():
             self._refreshing = asyncio.create_task(self._refresh(), name="access")
@@ -70,6 +75,7 @@ class Directory:
             self._tried_at = began
             return
         before, self._known, self._known_at = self._known, known, began
+        self._proven.clear()
         if before is None or known.change != before.change or _any_expired(known, before.now):
             self._changed()
 
@@ -99,6 +105,7 @@ class Directory:
 
     def _changed(self) -> None:
         self._callers.clear()
+        self._proven.clear()
         self.version += 1
 
     @property
@@ -114,7 +121,16 @@ class Directory:
     # who it is
 
     async def by_key(self, token: str, address: str) -> Caller:
-        """Return who calls with an API key. Raises `Unauthorized`, which tells nobody why; the log does."""
+        """Return who calls with an API key. Raises `Unauthorized`, which tells nobody why; the log does.
+
+        Who proved it is known until the next look at the keys, unless his key expires before.
+        """
+        key, caller = self._proven.get((token, address), (None, None))
+        if key is None or caller is None or not key.usable(self._now()):
+            key, caller = self._proven[token, address] = await self._prove(token, address)
+        return caller
+
+    async def _prove(self, token: str, address: str) -> tuple[ApiKey, Caller]:
         found = read_token(token)
         if found is not None and self._known is not None and found[0] not in self._known.keys:
             with suppress(StoreError):
@@ -132,7 +148,7 @@ class Directory:
         if not caller.permissions:
             log.info("a key without any right", key=key.name, owner=key.owner)
         self._note_use(key.id)
-        return caller
+        return key, caller
 
     def by_subject(self, standing: Standing) -> Caller:
         """Return who calls with a token of an identity provider that was found good. Raises `Unauthorized`."""

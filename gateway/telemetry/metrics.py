@@ -1,6 +1,6 @@
 """Every metric, with its labels from closed sets: never a VM or a job; callers by name, and not too many of them."""
 
-from collections import Counter as Counts
+from collections import Counter as Occurrences
 from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
@@ -8,8 +8,10 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from gateway import __version__
 from gateway.core.access import Caller
 from gateway.core.job import Job, JobState
+from gateway.telemetry.tallies import Count, Counts, Spread, Spreads
 
 PREFIX = "vergeos_gateway"
+AGE_SECONDS = (0.0, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0)
 CALL_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0)
 UPSTREAM_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 LOOP_SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -30,13 +32,16 @@ class Metrics:
         self.platform = PlatformMetrics(registry) if platform else None
         build = Gauge(f"{PREFIX}_build_info", "The running version; always 1.", ["version"], registry=registry)
         build.labels(__version__).set(1)
-        self.calls = Counter(f"{PREFIX}_calls", "Calls of tools.", ["tool", "face", "outcome"], registry=registry)
-        self.call_seconds = Histogram(
-            f"{PREFIX}_call_duration_seconds",
-            "Time of a call.",
-            ["tool", "face"],
-            buckets=CALL_SECONDS,
-            registry=registry,
+        self.calls = Counts(f"{PREFIX}_calls", "Calls of tools.", ["tool", "face", "outcome"], registry)
+        self.call_seconds = Spreads(
+            f"{PREFIX}_call_duration_seconds", "Time of a call.", ["tool", "face"], CALL_SECONDS, registry
+        )
+        self.answer_age = Spreads(
+            f"{PREFIX}_answer_age_seconds",
+            "Time since VergeOS was asked for what was answered.",
+            ["source"],
+            AGE_SECONDS,
+            registry,
         )
         self.upstream = Counter(
             f"{PREFIX}_vergeos_requests", "Requests sent to VergeOS.", ["endpoint", "outcome"], registry=registry
@@ -65,7 +70,10 @@ class Metrics:
             buckets=UPSTREAM_SECONDS,
             registry=registry,
         )
-        self.reads = Counter(f"{PREFIX}_view_reads", "Reads of views.", ["view", "source"], registry=registry)
+        self.reads = Counts(f"{PREFIX}_view_reads", "Reads of views.", ["view", "source"], registry)
+        self.flights_shared = Counts(
+            f"{PREFIX}_view_flights_shared", "Reads of views that joined one under way.", ["view"], registry
+        )
         self.jobs_ended = Counter(f"{PREFIX}_jobs_ended", "Jobs that ended.", ["kind", "state"], registry=registry)
         self.jobs_failed = Counter(
             f"{PREFIX}_jobs_failed", "Jobs that failed, by cause.", ["kind", "code"], registry=registry
@@ -117,20 +125,16 @@ class Metrics:
         )
         self.sessions = Gauge(f"{PREFIX}_mcp_sessions", "MCP sessions known to this process.", registry=registry)
         self.streams = Gauge(f"{PREFIX}_mcp_streams", "MCP sessions that listen on a stream here.", registry=registry)
-        self.caller_calls = Counter(
+        self.caller_calls = Counts(
             f"{PREFIX}_caller_calls",
             f"Calls by who made them; past {MOST_CALLERS} callers `{OTHER}`.",
             ["caller", "kind"],
-            registry=registry,
+            registry,
         )
-        self.authentications = Counter(
-            f"{PREFIX}_authentications",
-            "Callers who proved who they are, or could not.",
-            ["outcome"],
-            registry=registry,
+        proofs = Counts(
+            f"{PREFIX}_authentications", "Callers who proved who they are, or could not.", ["outcome"], registry
         )
-        for outcome in ("ok", "unauthorized"):
-            self.authentications.labels(outcome)
+        self.known_callers, self.unknown_callers = proofs.labels("ok"), proofs.labels("unauthorized")
         self.loop_delay = Histogram(
             f"{PREFIX}_event_loop_delay_seconds",
             "How late the event loop wakes a sleeper.",
@@ -139,8 +143,7 @@ class Metrics:
         )
         ProcessCollector(namespace=PREFIX, registry=registry)
         self._callers: dict[str, str] = {}
-        self._reads: dict[tuple[str, str], Counter] = {}
-        self._called: dict[tuple[str, str, str, str], tuple[Counter, Counter, Histogram]] = {}
+        self._called: dict[tuple[str, str, str, str], tuple[Count, Count, Spread]] = {}
 
     def called(self, tool: str, face: str, caller: Caller, outcome: str, seconds: float) -> None:
         """Count one call; `outcome` is "ok" or the code of its error. Series are looked up once and kept at hand."""
@@ -154,9 +157,9 @@ class Metrics:
             if len(self._called) < MOST_AT_HAND:
                 self._called[tool, face, caller.name, outcome] = found
         calls, callers, duration = found
-        calls.inc()
-        callers.inc()
-        duration.observe(seconds)
+        calls.value += 1
+        callers.value += 1
+        duration.add(seconds)
 
     def limited(self, limit: str) -> None:
         """Count one refusal by a caller's limit, of "calls" or of "waits"."""
@@ -195,10 +198,15 @@ class Metrics:
 
     def read(self, view: str, source: str) -> None:
         """Count one read of a view."""
-        counter = self._reads.get((view, source))
-        if counter is None:
-            counter = self._reads[view, source] = self.reads.labels(view, source)
-        counter.inc()
+        self.reads.labels(view, source).value += 1
+
+    def shared(self, view: str) -> None:
+        """Count one read of a view that joined one under way."""
+        self.flights_shared.labels(view).value += 1
+
+    def answered(self, source: str, age_seconds: float) -> None:
+        """Count one answer that was made of what VergeOS told so long ago."""
+        self.answer_age.labels(source).add(age_seconds)
 
     def audited(self, event: str) -> None:
         """Count one entry of the audit."""
@@ -228,5 +236,5 @@ class PlatformMetrics:
     def counted(gauge: Gauge, values: Iterable[str]) -> None:
         """Show how often each value comes, in place of what was shown before."""
         gauge.clear()
-        for value, times in Counts(values).items():
+        for value, times in Occurrences(values).items():
             gauge.labels(value).set(times)

@@ -84,7 +84,7 @@ class Door:
         request[CALLER] = caller
         if caller.standing is None:
             return await handler(request)
-        self.services.metrics.authentications.labels("ok").inc()
+        self.services.metrics.known_callers.value += 1
         self.served[id(request)] = _Served(request, caller, until)
         try:
             return await self._told_scopes(request, caller, handler)
@@ -96,7 +96,7 @@ class Door:
         wanted = f"{request.method} {clean(request.path, SHOWN_CHARACTERS)}"
         about = {"address": address_of(request), "tool": wanted}
         self.services.audit.record("call", **about, outcome=error.code, detail=error.detail)
-        self.services.metrics.authentications.labels("unauthorized").inc()
+        self.services.metrics.unknown_callers.value += 1
         wrong = MISPLACED if isinstance(error, MalformedCredentials) else WRONG
         given = wrong == MISPLACED or hdrs.AUTHORIZATION in request.headers
         return self._challenge(request, problem_of(error), wrong if given else "")
@@ -135,11 +135,12 @@ class Door:
         if self.services.settings.allow_anonymous:
             return LOCAL, None
         directory = self.services.directory
-        try:
-            await directory.refresh()
-        except StoreError:
-            if self.required or not directory.ready:
-                raise
+        if not directory.fresh():
+            try:
+                await directory.refresh()
+            except StoreError:
+                if self.required or not directory.ready:
+                    raise
         if not self.required:
             return LOCAL, None
         address = address_of(request)

@@ -1,7 +1,7 @@
 """Whole answers, kept as long as all the rows that they were made of stand.
 
 An answer hangs on the rows that were read last for it, and goes with them; here is only known which views to look
-at for a call. What differs between callers is in the rows' sight, so no answer reaches another sight.
+at for a call. What differs between callers is what they see, so no answer reaches who sees something else.
 """
 
 import operator
@@ -9,11 +9,11 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 from gateway.views.declared import View
-from gateway.views.reads import CallReads, Sight, seen_by
+from gateway.views.reads import CallReads
 from gateway.views.rows import Rows
 
 CALLS_KNOWN = 10_000
-ANSWERS_A_VIEW = 64  # of one reading of its rows: pages of a long list, filters, faces
+ANSWERS_A_VIEW = 128  # of one reading of its rows: pages of a long list, filters, what callers see of it
 
 Standing = Callable[[View[Any], float | None], Rows[Any] | None]
 """Returns a view's rows from memory if they are fresh enough, None otherwise."""
@@ -27,31 +27,34 @@ class Kept:
         self._count = count
         self._made_of: dict[Hashable, tuple[tuple[View[Any], bool], ...]] = {}
 
-    def get(self, call: Hashable, sight: Sight | None, max_age: float | None) -> Any:
-        """Return the answer of this call, None where there is none that may still be shown."""
-        key = call, None if sight is None else sight.key
+    def get(self, call: Hashable, seen_as: Hashable, max_age: float | None) -> Any:
+        """Return the answer of this call, None where there is none that may still be shown.
+
+        `seen_as` is what tells what the caller sees from what others see; None = everything.
+        """
+        key = call, seen_as
         views = self._made_of.get(key)
         if views is None:
             return None
-        read = []
+        standing = []
         for view, seen in views:
             rows = self._standing(view, max_age if seen else None)
             if rows is None:
                 return None
-            read.append(seen_by(sight, view, rows) if seen or sight is None else sight.learn(view, rows))
-        others, answer = read.pop().answers.get(key, (None, None))
-        if others is None or len(others) != len(read) or any(map(operator.is_not, others, read)):
+            standing.append(rows)
+        others, answer = standing.pop().answers.get(key, (None, None))
+        if others is None or len(others) != len(standing) or any(map(operator.is_not, others, standing)):
             return None
         for view, _ in views:
             self._count(view)
         return answer
 
-    def put(self, call: Hashable, sight: Sight | None, reads: CallReads, answer: object) -> None:
+    def put(self, call: Hashable, seen_as: Hashable, reads: CallReads, answer: object) -> None:
         """Keep the answer of a call that was made of these reads and of nothing else."""
         if not reads.repeatable or not reads.noted:
             return
         _make_room(self._made_of, CALLS_KNOWN)
-        key = call, None if sight is None else sight.key
+        key = call, seen_as
         self._made_of[key] = tuple((view, seen) for view, _, seen in reads.noted)
         *others, last = (rows for _, rows, _ in reads.noted)
         _make_room(last.answers, ANSWERS_A_VIEW)

@@ -68,6 +68,8 @@ class Reader(Generic[T]):
             flight = self._flight
             if flight is None or flight.task.done():
                 flight = self._flight = self._take_off(not_before)
+            else:
+                self._around.shared(self._view.kind)
             await asyncio.wait((flight.task,))  # a caller who goes away leaves the flight to the others
             if flight.serves(not_before):
                 return flight.task.result()

@@ -22,17 +22,13 @@ Find = Callable[[VergeClient, str], Awaitable[Sequence[T]]]
 class Sight(Protocol):
     """What a caller may see (see `sight`)."""
 
-    @property
-    def key(self) -> Hashable:
-        """What tells this sight from others; equal ones see the same."""
-
     def needs(self, view: View[Any]) -> tuple[View[Any], ...]:
         """Return the views that must be known, all of their rows, before anything of `view` is decided."""
 
     def knows(self, view: View[Any]) -> bool:
         """Tell whether a view that is needed is known."""
 
-    def learn(self, view: View[T], rows: Rows[T]) -> Rows[T]:
+    def learn(self, view: View[Any], rows: Rows[Any]) -> None:
         """Know all rows of a view that is needed."""
 
     def see(self, view: View[T], rows: Rows[T]) -> Rows[T]:
@@ -105,7 +101,7 @@ class CallReads(Reads):
         self._sight = sight
         self._max_age = max_age
         self.limited = sight is not None
-        self.noted: list[tuple[View[Any], Rows[Any], bool]] = []  # the last: as the caller sees them
+        self.noted: list[tuple[View[Any], Rows[Any], bool]] = []  # the last: whether shown
         self.repeatable = True
 
     @property
@@ -178,14 +174,9 @@ class CallReads(Reads):
 
     def _learnt(self, view: View[Any], rows: Rows[Any]) -> None:
         if self._sight is not None:
-            self.noted.append((view, self._sight.learn(view, rows), False))
+            self.noted.append((view, rows, False))
+            self._sight.learn(view, rows)
 
     def _noted(self, view: View[T], rows: Rows[T]) -> Rows[T]:
-        seen = seen_by(self._sight, view, rows)
-        self.noted.append((view, seen, True))
-        return seen
-
-
-def seen_by(sight: Sight | None, view: View[T], rows: Rows[T]) -> Rows[T]:
-    """Return what a caller of this sight may see of a view's rows: the same object each time while the rows stand."""
-    return rows if sight is None else sight.see(view, rows)
+        self.noted.append((view, rows, True))
+        return rows if self._sight is None else self._sight.see(view, rows)

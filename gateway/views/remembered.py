@@ -20,13 +20,17 @@ T = TypeVar("T", bound=BaseModel)
 STALE_SECONDS = 600.0  # older rows are not shown even while VergeOS cannot be asked, unless a setting says otherwise
 
 
+def _nobody(_kind: str) -> None:
+    """Hear nothing."""
+
+
 @dataclass(frozen=True)
 class Surroundings:
     """What readers work with.
 
     `clock` measures ages and never goes back; `wall` is Unix time, used only while Redis' time is not to be
     had. `owner` names this process where processes agree on who refills. `pace` makes lifetimes follow the budget.
-    `outage` is shared by all readers.
+    `outage` is shared by all readers; `shared` hears the kind of a view with each read that joins one under way.
     """
 
     vergeos: VergeClient
@@ -37,6 +41,7 @@ class Surroundings:
     pace: Pace = UNHURRIED
     stale_seconds: float = STALE_SECONDS
     outage: Outage = field(default_factory=Outage)
+    shared: Callable[[str], None] = _nobody
 
 
 def cannot_be_asked(error: UpstreamError) -> bool:

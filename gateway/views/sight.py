@@ -51,11 +51,7 @@ class Sight:
     def __init__(self, right: Right, site: str) -> None:
         self._right, self._site = right, site
         self._known: dict[str, Rows[Any]] = {}
-
-    @property
-    def key(self) -> str:
-        """What tells this sight from others; equal ones see the same."""
-        return self._right.token
+        self._places: dict[tuple[str | None, str | None], dict[str, None]] = {}
 
     def needs(self, view: View[Any]) -> tuple[View[Any], ...]:
         """Return the views that must be known, all of their rows, before anything of `view` is decided."""
@@ -70,15 +66,14 @@ class Sight:
         """Tell whether a view that is needed is known."""
         return view.name in self._known
 
-    def learn(self, view: View[T], rows: Rows[T]) -> Rows[T]:
+    def learn(self, view: View[Any], rows: Rows[Any]) -> None:
         """Know all rows of a view that is needed."""
         self._known[view.name] = rows
-        return rows
 
     def see(self, view: View[T], rows: Rows[T]) -> Rows[T]:
         """Return what is seen of the rows of a view, once all that it needs is known."""
         made_of = tuple((known.generation, known.as_of) for known in map(self._of, self.needs(view)))
-        key = ("sight", self.key, made_of)
+        key = ("sight", self._right.token, made_of)
         seen: Rows[T] | None = rows.rendered.get(key)
         if seen is None:
             keep = self._keep(view)
@@ -147,18 +142,24 @@ class Sight:
 
     def _shown(self, row: Any) -> Any:
         """Return a row without the names of nodes, clusters and networks that may not be seen."""
-        site, hidden = (self._site,), dict[str, Any]()
-        cluster = _one(getattr(row, "cluster", None))
-        if cluster and not self._sees({"kind": ("cluster",), "site": site, "cluster": cluster}):
-            hidden["cluster"] = None
-        node = _one(getattr(row, "node", None))
-        if node and not self._sees({"kind": ("node",), "site": site, "node": node, "cluster": cluster}):
-            hidden["node"] = None
+        hidden = self._hidden_place(getattr(row, "cluster", None), getattr(row, "node", None))
         if hasattr(row, "network_id") and row.network and not self._sees_network(row.network):
-            hidden |= {"network": None, "network_id": None}
+            hidden = {**hidden, "network": None, "network_id": None}
         if getattr(row, "interface_network", None) is not None and not self._sees_network(""):
-            hidden["interface_network"] = None
+            hidden = {**hidden, "interface_network": None}
         return row.model_copy(update=hidden) if hidden else row
+
+    def _hidden_place(self, cluster: str | None, node: str | None) -> Mapping[str, None]:
+        """Return what of a place may not be seen; of thousands of rows most are at a place of another one."""
+        hidden = self._places.get((cluster, node))
+        if hidden is None:
+            hidden = self._places[cluster, node] = {}
+            site, where, on = (self._site,), _one(cluster), _one(node)
+            if where and not self._sees({"kind": ("cluster",), "site": site, "cluster": where}):
+                hidden["cluster"] = None
+            if on and not self._sees({"kind": ("node",), "site": site, "node": on, "cluster": where}):
+                hidden["node"] = None
+        return hidden
 
     def _sees_network(self, name: str) -> bool:
         return self._sees({"kind": ("network",), "site": (self._site,), "network": _one(name)})

@@ -21,6 +21,7 @@ from gateway.views.remembered import STALE_SECONDS, Surroundings
 from gateway.views.rows import Rows
 
 SINGLE_VIEWS: tuple[Callable[[VmKey], View[Any]], ...] = (vm_view, vm_status_view)
+KEPT = Source.CACHE.value  # from where a kept answer comes
 READERS_KEPT = 2_000  # some KB each; a view that was let go is read from Redis again
 
 
@@ -45,11 +46,13 @@ class Views(Reads):
         self._vergeos = vergeos
         self._store = store
         self._metrics = metrics
-        self._around = Surroundings(vergeos, store, uuid.uuid4().hex, clock, wall, pace, stale_seconds)
+        self._around = Surroundings(
+            vergeos, store, uuid.uuid4().hex, clock, wall, pace, stale_seconds, shared=metrics.shared
+        )
         self._vms = Reader(VMS, self._around)
         self._readers: dict[str, Reader[Any]] = {}
         self._lookups = Lookups(clock)
-        self.kept = Kept(self._standing, self._count)
+        self.kept = Kept(self._standing, lambda view: metrics.read(view.kind, KEPT))
 
     async def known(self, view: View[T], *, max_age: float | None = None) -> Rows[T] | None:
         """Return a view's rows from memory or Redis, None where neither has any this fresh; never asks VergeOS."""
@@ -111,7 +114,7 @@ class Views(Reads):
     async def rows(self, view: View[T], *, max_age: float | None = None) -> Rows[T]:
         """Return the rows of any declared view, no older than its lifetime."""
         rows = await self._reader(view).read(max_age)
-        self._count(view, rows.source)
+        self._metrics.read(view.kind, rows.source.value)
         return rows
 
     def _reader(self, view: View[T]) -> Reader[T]:
@@ -134,6 +137,3 @@ class Views(Reads):
     def _standing(self, view: View[T], max_age: float | None) -> Rows[T] | None:
         reader: Reader[Any] | None = self._vms if view.name == VMS.name else self._readers.get(view.name)
         return None if reader is None else reader.at_hand(max_age)
-
-    def _count(self, view: View[Any], source: Source = Source.CACHE) -> None:
-        self._metrics.read(view.kind, source.value)

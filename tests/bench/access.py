@@ -8,17 +8,10 @@ the machine's speed meets all.
 import asyncio
 
 from gateway.simulator import Simulator, SimulatorSettings
-from tests.bench.machine import ROUNDS, gateway_on, rate, ratios, require_tools
-from tests.bench.mcp import post
+from tests.bench.machine import ROUNDS, gateway_on, key_of, rate, ratios, require_tools
 
 AIM_PERCENT = 15
 PATHS = {"GET /vms/34": "/vms/34", "GET /vms of 200 VMs": "/vms?limit=200"}
-
-
-def key_of(gateway: str, name: str, who: dict[str, str], **more: object) -> dict[str, str]:
-    """Make a key by REST; return the header that shows it."""
-    made, _ = post(f"{gateway}/tools/create_key", {"name": name, "owner": name, **more}, **who)
-    return {"Authorization": f"Bearer {made['result']['token']}"}
 
 
 def percent(open_to_all: str, guarded: str, path: str, who: dict[str, str]) -> float:

@@ -1,5 +1,6 @@
 """What the benchmarks share: processes on free ports, and wrk as the load."""
 
+import json
 import os
 import re
 import shutil
@@ -8,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -54,6 +55,13 @@ def ratios(pairs: list[tuple[float, ...]]) -> tuple[list[float], list[float]]:
     """Return the medians of each column, and those of the first column's ratio to each other one."""
     medians = [statistics.median(column) for column in zip(*pairs, strict=True)]
     return medians, [statistics.median(row[0] / row[i] for row in pairs) for i in range(1, len(medians))]
+
+
+def key_of(gateway: str, name: str, who: Mapping[str, str], **more: object) -> dict[str, str]:
+    """Make a key by REST; return the header that shows it. From the first one on callers prove who they are."""
+    wanted = json.dumps({"name": name, "owner": name, **more}).encode()
+    with urllib.request.urlopen(urllib.request.Request(f"{gateway}/tools/create_key", wanted, dict(who))) as reply:
+        return {"Authorization": f"Bearer {json.load(reply)['result']['token']}"}
 
 
 def wait_for(url: str) -> None:

@@ -12,7 +12,7 @@ import urllib.request
 from pathlib import Path
 
 from gateway.simulator import Simulator, SimulatorSettings
-from tests.bench.machine import ROUNDS, gateway_on, process, rate, ratios, require_tools, wait_for
+from tests.bench.machine import ROUNDS, gateway_on, key_of, process, rate, ratios, require_tools, wait_for
 from tests.journeys.conftest import free_port
 
 MODERN = "2026-07-28"
@@ -63,12 +63,6 @@ def asked(method, params, id=1):
     return {"jsonrpc": "2.0", "id": id, "method": method, "params": params}
 
 
-def new_caller(gateway):
-    """Make the gateway's first key, from which on callers prove who they are; return the header that does."""
-    made, _ = post(f"{gateway}/tools/create_key", {"name": "bench", "owner": "bench", "role": ["viewer"]})
-    return {"Authorization": f"Bearer {made['result']['token']}"}
-
-
 def session_headers(url, who):
     """Open a session and return the headers of its requests."""
     info = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "bench", "version": "1"}}
@@ -92,7 +86,7 @@ def script_for(folder, name, body, headers):
 def measure(vergeos: str) -> None:
     """Compare the eras of a gateway on this VergeOS with the references."""
     with tempfile.TemporaryDirectory() as folder, gateway_on(vergeos) as gateway:
-        who = new_caller(gateway)
+        who = key_of(gateway, "bench", {}, role=["viewer"])
         answer, _ = post(f"{gateway}/message", asked("tools/call", CALL), **who)
         told = {"text": answer["result"]["content"][0]["text"], "structured": answer["result"]["structuredContent"]}
         same = Path(folder) / "same.json"

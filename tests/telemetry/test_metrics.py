@@ -7,7 +7,7 @@ import time
 import pytest
 from prometheus_client import generate_latest
 
-from gateway.core.access import Caller, CallerKind
+from gateway.core.access import LOCAL, Caller, CallerKind
 from gateway.core.job import Condition, Job, JobState, Problem, Question, Target
 from gateway.core.step import Seen
 from gateway.core.wishes import ForceOff, PowerOn, Resize
@@ -43,6 +43,22 @@ def test_callers_have_a_series_each_up_to_a_hundred_and_the_rest_share_one(metri
     assert value(metrics, "caller_calls_total", caller="caller-0", kind="agent") == 2
     assert value(metrics, "caller_calls_total", caller="other", kind="agent") == 20
     assert value(metrics, "caller_calls_total", caller=f"caller-{MOST_CALLERS}", kind="agent") is None
+
+
+def test_a_call_is_counted_with_its_time_and_the_age_of_its_answer(metrics):
+    for seconds in (0.001, 0.002, 100.0):
+        metrics.called("list_vms", "rest", LOCAL, "ok", seconds)
+    metrics.answered("stale", 45.0)
+    assert value(metrics, "calls_total", tool="list_vms", face="rest", outcome="ok") == 3
+    timed = {"tool": "list_vms", "face": "rest"}
+    spread = [
+        value(metrics, "call_duration_seconds_bucket", le=le, **timed) for le in ("0.001", "0.0025", "60.0", "+Inf")
+    ]
+    assert spread == [1, 2, 2, 3]
+    assert value(metrics, "call_duration_seconds_count", **timed) == 3
+    assert value(metrics, "call_duration_seconds_sum", **timed) == pytest.approx(100.003)
+    assert value(metrics, "answer_age_seconds_bucket", source="stale", le="30.0") == 0
+    assert value(metrics, "answer_age_seconds_bucket", source="stale", le="60.0") == 1
 
 
 def test_open_jobs_show_the_oldest_and_since_when_a_question_waits(metrics):

@@ -56,6 +56,15 @@ async def test_from_the_first_key_on_callers_must_prove_who_they_are(gateway):
     assert (await gateway.call("GET", "/overview", headers=ann)).body["you"] == "ann"
 
 
+async def test_answers_are_counted_with_their_age(gateway):
+    ann = await key(gateway)
+    for _ in range(3):  # asked of VergeOS, made of what is known, kept
+        await gateway.call("GET", "/vms", headers=ann)
+    counted = gateway.services.metrics.registry.get_sample_value
+    aged = [counted("vergeos_gateway_answer_age_seconds_count", {"source": source}) for source in ("live", "cache")]
+    assert aged == [1, 2]
+
+
 async def test_figures_tell_who_was_let_in_and_who_was_not(gateway):
     ann, before = await key(gateway), let_in(gateway)
     await gateway.get("/vms")

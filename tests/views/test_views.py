@@ -141,6 +141,13 @@ async def test_reads_are_counted_by_view_and_source(replica, sim):
     assert counted == {("vms", "live"): 1, ("vms", "cache"): 2, ("vm", "live"): 1, ("vm_status", "live"): 1}
 
 
+async def test_reads_that_join_one_under_way_are_counted(replica, sim):
+    views = await replica()
+    await asyncio.gather(*(views.vms() for _ in range(5)))
+    counted = views._metrics.registry.get_sample_value
+    assert counted("vergeos_gateway_view_flights_shared_total", {"view": "vms"}) == 4
+
+
 async def test_forgetting_a_view_that_nobody_read_is_nothing(replica):
     (await replica()).forget("vm:4711", 5)
 
