@@ -267,6 +267,7 @@ async def open_services(
         feed = Feed(following, jobs, views.forget, dropped=metrics.followers_dropped.inc)
         secret, guards = settings.gateway_secret_key, settings.guards
         directory = Directory(ApiKeys(redis, keys), settings.policy_file)
+        stack.push_async_callback(directory.close)
         sealing = Sealing(redis, keys, None if secret is None else secret.get_secret_value())
         enrolled = Enrolled(redis, keys, sealing, durable=secret is not None)
         writers = Writers(settings, client, enrolled, lambda key: client_of(settings.showing(key)))

@@ -243,6 +243,12 @@ class Directory:
         except StoreError:
             self._noted.pop(key_id, None)
 
+    async def close(self) -> None:
+        """Wait for what is being asked of Redis: its connections are closed after this."""
+        asking = {*self._noting, *(() if self._refreshing is None else (self._refreshing,))}
+        if asking:
+            await asyncio.wait(asking)
+
 
 def refused(reason: str, **about: str) -> Unauthorized:
     """Return the error of a credential that is not accepted; only our log hears the reason."""

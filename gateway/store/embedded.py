@@ -143,9 +143,11 @@ class _Server:
         try:
             async with asyncio.timeout(1.0):
                 reader, writer = await asyncio.open_unix_connection(str(self.socket))
-                writer.write(b"PING\r\n")
-                answer = await reader.readline()
-                writer.close()
+                try:
+                    writer.write(b"PING\r\n")
+                    answer = await reader.readline()
+                finally:
+                    writer.close()
         except (OSError, TimeoutError):
             return False
         return answer.startswith(b"+PONG")

@@ -36,6 +36,7 @@ from gateway.transports.mcp_wire import (
 REQUEST_CANCELLED = -32800  # ends the reply to a cancelled request, which these revisions leave no other end
 MAX_IN_FLIGHT = 100  # requests of one session at once
 UPDATED = "notifications/resources/updated"
+ENDING_SECONDS = 2.0  # for requests that are cancelled when a session is let go
 
 # What is left in a mailbox: of what is followed, of the session itself, and what other replicas were sent for this one.
 FOLLOWS, UNFOLLOWS, LOG_FROM, OPENED, CLOSED = "follows", "unfollows", "log_from", "opened", "closed"
@@ -325,8 +326,11 @@ class Session:
     async def let_go(self) -> None:
         """End what it does in this process; the session itself may be carried on elsewhere, and jobs go on."""
         self.end_stream()
-        for task in (*self._in_flight.values(), *self._receiving):
+        ending = {*self._in_flight.values(), *self._receiving} - {asyncio.current_task()}
+        for task in ending:
             task.cancel()
+        if ending:
+            await asyncio.wait(ending, timeout=ENDING_SECONDS)  # what they ask of Redis is over when it is closed
         await aclose_shielded(self._connection)
 
 
