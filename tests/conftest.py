@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import random
 import shutil
 import signal
 import socket
@@ -56,6 +57,24 @@ def clean_environment(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
 
+# Ten times as fast in the tests; requests and steps have more time than in earnest, for the machine may be busy.
+ROOMY = {"request": 10.0, "settle": 13.0, "step": 16.0, "lease": 20.0}
+PATIENCE_SECONDS = 30.0
+"""How long a test waits for what must happen at all; a promise in seconds is measured by `tests/bench`."""
+AT_ONCE_SECONDS = 15.0
+"""What is answered at once is answered by then on any machine: far below what it would have had to wait for."""
+PORTS = range(10_000, 32_000)  # below those that a system gives to connections and to whoever asks for any port
+
+
+def free_port() -> int:
+    """Return a port that nobody has, and that nobody is given who asks for any: a test may leave it and come back."""
+    while True:
+        port = random.choice(PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
 ACL = (Path(__file__).parents[1] / "k8s/base/redis/gateway.acl").read_text().split()
 
 
@@ -69,9 +88,7 @@ class RedisServer:
     def __init__(self, binary: str, folder: Path) -> None:
         self.binary = binary
         self.folder = folder
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -93,9 +110,9 @@ class RedisServer:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < deadline:
-            with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=0.2) as link:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1.0) as link:
                 link.sendall(b"PING\r\n")
                 if link.recv(16).startswith(b"+PONG"):
                     return
@@ -105,7 +122,7 @@ class RedisServer:
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(how)
-            self.process.wait(10)
+            self.process.wait(PATIENCE_SECONDS)
 
 
 @pytest.fixture(scope="session")
@@ -169,13 +186,14 @@ def fast_settings(vergeos_url: str, redis_url: str, **more) -> Settings:
         "port": 0,
         "vergeos_requests_per_second": 0,
         "vergeos_max_concurrent": 20,
+        "engine": EngineTimes(**ROOMY),
         "engine_speed": 10.0,
         "_env_file": None,
     }
     return Settings(**{**values, **more})
 
 
-async def eventually(condition, seconds: float = 10.0):
+async def eventually(condition, seconds: float = PATIENCE_SECONDS):
     """Return the first true value of `condition` (plain or async), or fail after some seconds."""
     deadline = time.monotonic() + seconds
     while True:

@@ -14,11 +14,9 @@ from gateway.settings import Settings
 from gateway.simulator import Simulator
 from gateway.store.backend import open_backend
 from gateway.store.connection import WORKING
-from tests.conftest import eventually, fast_settings
+from tests.conftest import PATIENCE_SECONDS, ROOMY, eventually, fast_settings
 from worker.runner import run_worker
 
-# Ten times as fast in the tests; requests and steps have more time than in earnest, for the machine may be busy.
-ROOMY = {"request": 5.0, "settle": 7.0, "step": 10.0, "lease": 14.0}
 FINAL = {"completed", "failed", "cancelled"}
 TRACES = ("Traceback", 'File "', ".py", "Error:", "Exception", "aiohttp", "redis.")
 
@@ -126,7 +124,7 @@ class House:
     async def job(self, job_id: str) -> dict[str, Any]:
         return (await self.get(f"/jobs/{job_id}")).body
 
-    async def ended(self, job_id: str, seconds: float = 10) -> dict[str, Any]:
+    async def ended(self, job_id: str, seconds: float = PATIENCE_SECONDS) -> dict[str, Any]:
         """Return a job once it has ended; the gateway does the waiting."""
 
         async def final():

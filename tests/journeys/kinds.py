@@ -6,13 +6,10 @@ from typing import Any
 
 from gateway.core.drive import GB_BYTES
 from gateway.core.times import EngineTimes
-from tests.conftest import fast_settings
+from tests.conftest import ROOMY, fast_settings
 from worker import acts
 
-# Ten times as fast in the tests. Requests and steps have more time than in earnest: the machine may be busy.
-QUICK = EngineTimes(
-    request=5.0, settle=7.0, step=10.0, lease=14.0, watch_unforced=25.0, start_within=30.0, stop_within=20.0
-)
+QUICK = EngineTimes(**ROOMY, watch_unforced=25.0, start_within=30.0, stop_within=20.0)
 
 ACT_FAULTS = {
     "500, not done": {"kind": "status", "status": 500},

@@ -9,12 +9,10 @@ from gateway.core.times import EngineTimes
 from gateway.services import open_services
 from gateway.store.backend import open_backend
 from gateway.store.submission import Draft
-from tests.conftest import fast_settings
+from tests.conftest import ROOMY, fast_settings
 from worker.advancing import advance
 from worker.watcher import Watcher
 
-# Ten times as fast in the tests; requests and steps have more time than in earnest, for the machine may be busy.
-ROOMY = {"request": 5.0, "settle": 7.0, "step": 10.0, "lease": 14.0}
 LONGEST_PAUSE_SECONDS = 0.1
 
 
