@@ -15,11 +15,9 @@ from mcp.client.stdio import stdio_client
 from test_journey_questions import QUESTION, UNSAID, Person
 
 from gateway.tools import CATALOG
-from tests.conftest import eventually
-from tests.journeys.conftest import free_port
+from tests.conftest import PATIENCE_SECONDS, eventually, free_port
 
 MODES = pytest.mark.parametrize("mode", ["legacy", "auto"])
-LINE_SECONDS = 20
 
 
 @pytest.fixture
@@ -53,13 +51,13 @@ class Bridge:
         self._process.stdin.write(line + b"\n")
 
     async def hear(self):
-        async with asyncio.timeout(LINE_SECONDS):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             line = await self._process.stdout.readline()
         return json.loads(line)
 
     async def end(self):
         """Close stdin; return what was still said, the exit status and what stands on stderr."""
-        async with asyncio.timeout(LINE_SECONDS):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             out, err = await self._process.communicate(b"")
         return [json.loads(line) for line in out.splitlines()], self._process.returncode, err.decode()
 
@@ -120,6 +118,7 @@ async def test_what_is_followed_is_told_also_after_the_gateway_was_restarted(sim
         async with house(sim, settings) as first:
             client = await client_left.enter_async_context(bridged(first.url, "legacy", message_handler=hear))
             await client.subscribe_resource("vergeos://vms/web-1")
+            await eventually(lambda: listening(first))
         async with house(sim, settings) as second:
             await eventually(lambda: heard)
             heard.clear()
@@ -129,16 +128,23 @@ async def test_what_is_followed_is_told_also_after_the_gateway_was_restarted(sim
     assert second.url == first.url
 
 
+def listening(gateway):
+    """Return how many sessions have a stream of their own open at a gateway."""
+    return gateway.services.metrics.registry.get_sample_value("vergeos_gateway_mcp_streams")
+
+
 @pytest.mark.parametrize("mode", ["auto", pytest.param("legacy", marks=pytest.mark.slow)])
 async def test_the_bridge_outlives_the_gateway_and_says_meanwhile_what_is_wrong(sim, settings, mode):
     async with AsyncExitStack() as client_left:
         async with house(sim, settings) as first:
-            client = await client_left.enter_async_context(bridged(first.url, mode, read_timeout_seconds=LINE_SECONDS))
+            client = await client_left.enter_async_context(
+                bridged(first.url, mode, read_timeout_seconds=PATIENCE_SECONDS)
+            )
             await client.call_tool("list_vms", {"limit": 1})
         began = time.monotonic()
         with pytest.raises(MCPError, match=r"no connection to .*nothing was sent"):
             await client.call_tool("list_vms", {"limit": 1})
-        assert time.monotonic() - began < LINE_SECONDS
+        assert time.monotonic() - began < PATIENCE_SECONDS
         waiting = asyncio.create_task(client.call_tool("list_vms", {"limit": 1}))
         async with house(sim, settings):
             assert (await waiting).structured_content["items"]

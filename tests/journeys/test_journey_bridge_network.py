@@ -22,7 +22,7 @@ from cryptography.x509.oid import NameOID
 from test_journey_bridge import asked, bridge, environment
 
 from gateway.transports.bridge import Bridge, Remote
-from tests.journeys.conftest import free_port
+from tests.conftest import PATIENCE_SECONDS, free_port
 
 START_SECONDS = 0.5
 HEAVY = {"mcp", "mcp_types", "pydantic", "redis", "arq", "structlog", "cryptography", "yaml", "prometheus_client"}
@@ -181,7 +181,7 @@ async def test_the_bridge_needs_less_than_half_a_second_until_its_first_answer()
             stdout=subprocess.PIPE,
         )
         process.stdin.write(orjson.dumps(asked("ping")) + b"\n")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             assert await process.stdout.readline()
         spent = psutil.Process(process.pid).cpu_times()
         process.stdin.close()

@@ -32,7 +32,7 @@ async def test_a_hundred_waiting_power_offs_cost_two_status_requests_a_tick_and_
             assert spent["GET vms"] == 0  # nobody looks at each VM by itself
             for vm in vms:
                 vm.stop()
-            await gateway.ended(jobs[0]["id"], 20)
+            await gateway.ended(jobs[0]["id"])
             await eventually(lambda: nothing_open(gateway), 20)
             listed = (await gateway.get("/jobs", limit=200)).body
         assert Counter(job["state"] for job in listed) == {"completed": 100}
@@ -56,7 +56,7 @@ async def test_two_workers_at_once_double_nothing(sim, redis_url):
         body = {"wait_timeout": 1, "force_after_timeout": True}
         calls = [(vm, await gateway.power_off(vm, **body)) for vm in vms for _ in range(2)]
         for _, job in calls:
-            assert (await gateway.ended(job["id"], 20))["state"] == "completed"
+            assert (await gateway.ended(job["id"]))["state"] == "completed"
         assert len({job["id"] for _, job in calls}) == len(vms)
         for position, vm in enumerate(vms):
             assert vm.power_actions()[0] == "poweroff"

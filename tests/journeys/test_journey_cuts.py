@@ -71,14 +71,16 @@ async def cut_after(count, port):
         behind, ahead = await asyncio.open_connection("127.0.0.1", port)
         sending = asyncio.create_task(copied(reader, ahead))
         left = count
-        with suppress(ConnectionError):
-            while left >= 0 and (chunk := await behind.read(1 << 16)):
-                writer.write(chunk[:left])
-                left -= len(chunk)
-            await writer.drain()
-        sending.cancel()
-        ahead.transport.abort()
-        writer.close()
+        try:
+            with suppress(ConnectionError):
+                while left >= 0 and (chunk := await behind.read(1 << 16)):
+                    writer.write(chunk[:left])
+                    left -= len(chunk)
+                await writer.drain()
+        finally:
+            sending.cancel()
+            ahead.transport.abort()
+            writer.close()
 
     server = await asyncio.start_server(relay, "127.0.0.1", 0)
     async with server:

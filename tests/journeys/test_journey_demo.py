@@ -16,6 +16,7 @@ from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
 from gateway.simulator import Simulator, SimulatorSettings
+from tests.conftest import AT_ONCE_SECONDS, PATIENCE_SECONDS
 from tests.test_readme import curl_lines
 
 POWER_OFF = {"wait_timeout": 30, "force_after_timeout": True}
@@ -34,7 +35,7 @@ async def demo(folder, **environment):
         start_new_session=True,
     )
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while not (found := re.search(rb"demo: (http://\S+)", await process.stdout.readline())):
                 pass
         yield process, found[1].decode()
@@ -99,14 +100,14 @@ async def test_the_demo_is_simulated_whatever_the_environment_names(tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_one_signal_ends_all_of_the_demo_within_five_seconds(tmp_path, number):
+async def test_one_signal_ends_all_of_the_demo_and_waits_for_no_job(tmp_path, number):
     async with demo(tmp_path) as (process, url), aiohttp.ClientSession() as http:
         job = await (await http.post(f"{url}/vms/web-1/poweroff", json=POWER_OFF)).json()
         watching = asyncio.create_task(follow(http, url, job["id"]))
         waiting = asyncio.create_task(http.get(f"{url}/jobs/{job['id']}", params={"wait": 40}))
         children = descendants(process.pid)
         process.send_signal(number)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(AT_ONCE_SECONDS):
             assert await process.wait() == 0
         await asyncio.gather(watching, waiting, return_exceptions=True)
         assert not children & running().keys()

@@ -7,7 +7,7 @@ import time
 import pytest
 from inprocess import engine_settings, house
 
-from tests.conftest import eventually, fast_settings
+from tests.conftest import AT_ONCE_SECONDS, eventually, fast_settings
 
 WRONG_CALLS = [
     ("POST", "/vms/34/poweroff", {"wait_timeout": "soon"}, "wait_timeout"),
@@ -208,7 +208,7 @@ async def test_while_redis_is_down_everything_answers_at_once_and_works_again_af
         ]:
             began = time.monotonic()
             answered = await gateway.call(method, path)
-            assert time.monotonic() - began < 2, path
+            assert time.monotonic() - began < AT_ONCE_SECONDS, path
             problem = answered.problem(503, "store_unavailable")
             assert int(answered.headers["Retry-After"]) >= 1
             assert "Nothing was accepted" in problem["next_step"]
@@ -236,7 +236,7 @@ async def test_wrong_credentials_reach_vergeos_a_handful_of_times_at_most(sim, r
 
 async def test_a_revoked_token_holds_its_jobs_until_it_is_good_again(soon_held):
     gateway, vm = soon_held, soon_held.sim.vm("web-1").ignore_acpi()
-    job = await gateway.power_off(vm, wait_timeout=1, force_after_timeout=True)
+    job = await gateway.power_off(vm, wait_timeout=3, force_after_timeout=True)
     await gateway.at(job["id"], phase="waiting")
     gateway.sim.revoke_credentials()
     await gateway.at(job["id"], phase="held")
@@ -250,7 +250,7 @@ async def test_a_revoked_token_holds_its_jobs_until_it_is_good_again(soon_held):
     assert gateway.sim.requests.total() <= 3
     gateway.sim.restore_credentials()
     await gateway.services.vergeos.clear_latch()
-    ended = await gateway.ended(job["id"], 20)
+    ended = await gateway.ended(job["id"])
     assert (ended["state"], ended["result"]["forced"]) == ("completed", True)
     assert gateway.sim.power_actions(vm.key) == ["kill"]
 
@@ -280,7 +280,8 @@ READ_FAULTS = {
 @pytest.mark.parametrize("name", [slow(name) if name in {"huge", "hang"} else name for name in READ_FAULTS])
 async def test_a_read_that_vergeos_spoils_names_the_fault_and_works_again_after(sim, redis_url, name):
     fault, status, code = READ_FAULTS[name]
-    settings = fast_settings(sim.url, redis_url, vergeos_timeout=1.0, vergeos_max_answer_mb=2)
+    patience = 1.0 if name == "hang" else 10.0
+    settings = fast_settings(sim.url, redis_url, vergeos_timeout=patience, vergeos_max_answer_mb=2)
     async with house(sim, settings, workers=0) as gateway:
         sim.fault(**fault, path="/api/v4/vms", count=None)
         reads = [("GET", path) for path in ("/vms", "/vms/34", "/vms/web-1")]
@@ -328,7 +329,7 @@ async def test_an_action_whose_answer_is_spoiled_takes_effect_exactly_once(gatew
         vm.ignore_acpi(act == "poweroff ignored")
         gateway.sim.fault(**fault, method="POST", path="vm_actions", body_matches=rf'"vm":\s*{vm.key}\b')
     jobs = await asyncio.gather(*(gateway.accepted(method, f"/vms/{vm.key}{path}", body) for vm in vms))
-    ended = await asyncio.gather(*(gateway.ended(job["id"], 15) for job in jobs))
+    ended = await asyncio.gather(*(gateway.ended(job["id"]) for job in jobs))
     found = {
         name: (job["state"], gateway.sim.power_actions(vm.key))
         for name, job, vm in zip(ACT_FAULTS, ended, vms, strict=True)
@@ -344,7 +345,7 @@ async def test_a_reset_whose_answer_is_spoiled_is_never_sent_twice(gateway, hard
         gateway.sim.fault(**fault, method="POST", path="vm_actions", body_matches=rf'"vm":\s*{vm.key}\b')
     jobs = await asyncio.gather(*(gateway.accepted("POST", f"/vms/{vm.key}/reset", {"hard": hard}) for vm in vms))
     for name, vm, job in zip(ACT_FAULTS, vms, jobs, strict=True):
-        ended = await gateway.ended(job["id"], 15)
+        ended = await gateway.ended(job["id"])
         sent = gateway.sim.power_actions(vm.key)
         if sent:
             assert (ended["state"], sent) == ("completed", ["reset"]), name

@@ -7,7 +7,7 @@ import random
 import pytest
 from inprocess import FINAL, engine_settings, house
 
-from tests.conftest import eventually
+from tests.conftest import AT_ONCE_SECONDS, eventually
 
 LONG = {"wait_timeout": 600, "force_after_timeout": False}
 
@@ -46,7 +46,7 @@ async def test_wait_answers_the_finished_job_and_a_wait_that_is_too_short_answer
 async def test_every_wait_is_answered_when_it_is_over(idle):
     job = await idle.power_off(idle.sim.vm("web-1"))
     for _ in range(200):
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(AT_ONCE_SECONDS):
             answered = await idle.get(f"/jobs/{job['id']}", wait=round(random.uniform(0.0001, 0.004), 5))
         assert answered.body["state"] == "working"
 
@@ -88,7 +88,7 @@ async def test_a_gateway_that_stops_answers_every_waiting_call(sim, settings):
         waiting = asyncio.create_task(gateway.get(f"/jobs/{job['id']}", wait=40))
         await eventually(lambda: gateway.services.feed.followers)
         gateway.services.closing.set()
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(AT_ONCE_SECONDS):
             answered = await waiting
         assert answered.status == 200
         assert answered.body["state"] not in FINAL

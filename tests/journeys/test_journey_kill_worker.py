@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from tests.conftest import eventually
+from tests.conftest import AT_ONCE_SECONDS, eventually
 
 BODY = {"wait_timeout": 2, "force_after_timeout": True}
 
@@ -20,7 +20,7 @@ async def phase(system, job_id):
 
 
 @pytest.mark.parametrize("speed", [10.0, pytest.param(1.0, marks=pytest.mark.slow)])
-async def test_a_worker_killed_while_a_power_off_waits_is_replaced_within_seconds(system, speed):
+async def test_a_worker_killed_while_a_power_off_waits_is_replaced_soon(system, speed):
     vm = system.sim.vm("web-1")
     vm.ignore_acpi()
     await system.gateway()
@@ -38,7 +38,7 @@ async def test_a_worker_killed_while_a_power_off_waits_is_replaced_within_second
     assert job["state"] == "completed"
     assert job["result"]["forced"] is True
     assert system.sim.power_actions(vm.key) == ["poweroff", "kill"]
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < AT_ONCE_SECONDS
 
 
 @pytest.mark.slow

@@ -2,15 +2,12 @@
 
 import asyncio
 import json
-import sys
 import time
-from pathlib import Path
 
 import psutil
 import pytest
 
-sys.path.append(str(Path(__file__).parents[1] / "transports"))
-from mcp_fixtures import HEADERS, asked, modern
+from tests.transports.mcp_fixtures import HEADERS, asked, modern
 
 REQUESTS, CONNECTIONS = 100_000, 24
 WARM_UP = 100_000  # until what is kept of callers, names and answers has reached its bounds

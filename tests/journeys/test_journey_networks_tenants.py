@@ -84,7 +84,7 @@ async def test_an_action_whose_answer_is_spoiled_takes_effect_once(gateway, name
         gateway.sim.fault(**ACT_FAULTS[fault], **strike(action, known))
     jobs = {fault: await begun(gateway, name, known) for fault, known in knowns.items()}
     for fault, known in knowns.items():
-        ended, times = await gateway.ended(jobs[fault], 15), sent(gateway.sim, known)
+        ended, times = await gateway.ended(jobs[fault]), sent(gateway.sim, known)
         if kind.unconfirmed and not times:
             assert (ended["state"], ended["problem"]["code"]) == ("failed", "outcome_unknown"), f"{fault} {ended}"
         else:
@@ -99,7 +99,7 @@ async def test_a_worker_that_dies_around_an_act_leaves_it_done_once(gateway, mon
     knowns = each_known(gateway.sim)
     jobs = await all_begun(gateway, knowns)
     for name, known in knowns.items():
-        ended, kind = await gateway.ended(jobs[name], 15), SWITCHES[name]
+        ended, kind = await gateway.ended(jobs[name]), SWITCHES[name]
         if kind.unconfirmed and when == "before":
             assert (ended["problem"]["code"], sent(gateway.sim, known)) == ("outcome_unknown", [])
         else:
@@ -117,7 +117,7 @@ async def test_reads_that_vergeos_spoils_at_any_step_change_nothing(idle, fault)
         idle.sim.fault(**fault, **reads_of(known), skip=1)
     await idle.start_worker()
     for name, known in knowns.items():
-        ended = await idle.ended(jobs[name], 15)
+        ended = await idle.ended(jobs[name])
         assert (ended["state"], sent(idle.sim, known)) == ("completed", list(SWITCHES[name].sends)), f"{name} {ended}"
         assert SWITCHES[name].there(idle.sim, known), name
 
@@ -150,7 +150,7 @@ async def test_what_vergeos_takes_and_does_not_end_times_out_and_says_so(gateway
     knowns = each_known(gateway.sim)
     jobs = await all_begun(gateway, knowns)
     for name, known in knowns.items():
-        ended = await gateway.ended(jobs[name], 15)
+        ended = await gateway.ended(jobs[name])
         assert ended["state"] == "failed", f"{name} {ended}"
         assert ended["problem"]["code"] == TIMED_OUT[name]
         assert ended["problem"]["next_step"]
@@ -199,14 +199,14 @@ async def test_a_cancel_after_the_request_says_that_it_takes_its_course(gateway,
 
 async def test_a_cancel_before_the_answer_sends_nothing_more(gateway):
     knowns = each_known(gateway.sim)
+    jobs = {}
     for name, known in knowns.items():
-        gateway.sim.fault("hang", **strike(SWITCHES[name].sends[0], known))
-    jobs = await all_begun(gateway, knowns)
-    await eventually(lambda: not [fault for fault in gateway.sim.faults if fault.hits == 0])
-    for job in jobs.values():
-        assert (await gateway.call("POST", f"/jobs/{job}/cancel")).status == 200
+        fault = gateway.sim.fault("hang", **strike(SWITCHES[name].sends[0], known))
+        jobs[name] = await begun(gateway, name, known)
+        await eventually(lambda fault=fault: fault.hits)
+        assert (await gateway.call("POST", f"/jobs/{jobs[name]}/cancel")).status == 200
     for name, known in knowns.items():
-        ended = await gateway.ended(jobs[name], 15)
+        ended = await gateway.ended(jobs[name])
         code = ended.get("problem", {}).get("code")
         assert ended["state"] == "cancelled" or code == "outcome_unknown", f"{name} {ended}"
         assert sent(gateway.sim, known) == []

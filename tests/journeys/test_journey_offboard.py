@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import time
 from contextlib import suppress
 
 import aiohttp
@@ -14,10 +13,9 @@ from gateway import guard_commands
 from gateway.core.access import CallerKind
 from gateway.rights.issuing import issue
 from gateway.store.api_keys import NewKey
-from tests.conftest import eventually
+from tests.conftest import AT_ONCE_SECONDS, eventually
 
 KEY = "anns-own-vergeos-key"
-GONE_SECONDS = 2.0
 
 
 @pytest.fixture
@@ -64,10 +62,10 @@ async def ended(gateway, job_id, headers):
         job = (await gateway.call("GET", f"/jobs/{job_id}", headers=headers)).body
         return job if job["state"] in {"completed", "failed", "cancelled"} else None
 
-    return await eventually(final, 20)
+    return await eventually(final)
 
 
-async def test_keys_and_streams_end_on_every_replica_within_two_seconds(replicas, team):
+async def test_keys_and_streams_end_on_every_replica_at_once(replicas, team):
     first, second = replicas
     assert (await second.call("GET", "/vms", headers=team["ann"])).status == 200
     assert (await second.call("GET", "/vms", headers=team["agent"])).status == 200
@@ -75,9 +73,8 @@ async def test_keys_and_streams_end_on_every_replica_within_two_seconds(replicas
     async with second.http.get(f"{second.url}/jobs/{job['id']}/events", headers=team["ann"]) as stream:
         assert stream.status == 200
         told = await offboard(first, team)
-        began = time.monotonic()
         assert sorted(told["keys"]) == ["ann-laptop", "claude"]
-        async with asyncio.timeout(GONE_SECONDS):
+        async with asyncio.timeout(AT_ONCE_SECONDS):
             await cut(stream)
 
         async def refused():  # 429: whoever asks as often as this test is told to wait
@@ -87,8 +84,7 @@ async def test_keys_and_streams_end_on_every_replica_within_two_seconds(replicas
                 for who in ("ann", "agent")
             } <= {401, 429}
 
-        await eventually(refused, GONE_SECONDS)
-        assert time.monotonic() - began < GONE_SECONDS
+        await eventually(refused, AT_ONCE_SECONDS)
     assert (await second.call("GET", "/vms", headers=team["bob"])).status == 200
 
 
@@ -109,7 +105,8 @@ async def test_the_vergeos_key_is_forgotten_and_its_clients_change_nothing(repli
 async def test_open_jobs_are_withdrawn_handed_over_or_must_finish_because_a_vm_is_off(replicas, team):
     first, _ = replicas
     stopping, waiting = first.sim.vm("web-1"), first.sim.vm("web-2").ignore_acpi()
-    stopping.guest_seconds, cores = 40, stopping.cpu_cores
+    first.sim.vm("db-1").ignore_acpi()
+    stopping.guest_seconds, cores = 60, stopping.cpu_cores
     stopping.refuse_cpu_change()
     body = {"cpu_cores": cores + 1, "shutdown_if_running": True, "wait_timeout": 600}
     resizing = await first.accepted("PATCH", "/vms/web-1", body, team["ann"])

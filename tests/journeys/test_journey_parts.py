@@ -76,7 +76,7 @@ async def test_an_act_whose_answer_is_spoiled_takes_effect_once(gateway, name, a
         gateway.sim.fault(**ACT_FAULTS[fault], **strike(action, known))
     jobs = {fault: await begun(gateway, name, known) for fault, known in knowns.items()}
     for fault, known in knowns.items():
-        ended = await gateway.ended(jobs[fault], 15)
+        ended = await gateway.ended(jobs[fault])
         if action in kind.unconfirmed:
             assert (ended["state"], ended["problem"]["code"]) == ("failed", "outcome_unknown"), (fault, ended)
             assert sent(gateway.sim, known).count(action) <= 1, fault
@@ -94,7 +94,7 @@ async def test_a_worker_that_dies_around_each_act_leaves_it_done_once(gateway, m
     knowns = {name: known_of(gateway.sim, name, vm) for name, vm in zip(PARTS, running_vms(gateway.sim), strict=False)}
     jobs = {name: await begun(gateway, name, known) for name, known in knowns.items()}
     for name, known in knowns.items():
-        ended, kind = await gateway.ended(jobs[name], 15), PARTS[name]
+        ended, kind = await gateway.ended(jobs[name]), PARTS[name]
         if kind.unconfirmed:
             assert ended["problem"]["code"] == "outcome_unknown"
             assert sent(gateway.sim, known) == [act for act in kind.sends if act != "restore" or when == "after"]
@@ -115,7 +115,7 @@ async def test_reads_that_vergeos_spoils_at_any_step_change_nothing(idle, name):
         idle.sim.fault(**fault, **reads_of(known), skip=skip)
     await idle.start_worker()
     for known, job in started:
-        ended = await idle.ended(job, 15)
+        ended = await idle.ended(job)
         assert ended["state"] == "completed", f"{name} {ended}"
         assert sent(idle.sim, known) == list(PARTS[name].sends)
         assert PARTS[name].there(idle.sim, known), name
@@ -164,7 +164,7 @@ async def test_what_vergeos_takes_and_does_not_do_times_out_and_says_so(gateway,
         name = case.partition(",")[0]
         started.append(await begun(gateway, name, known_of(gateway.sim, name, vm), **more))
     for (vm, _, state, code, runs), job in zip(ends.values(), started, strict=True):
-        ended = await gateway.ended(job, 15)
+        ended = await gateway.ended(job)
         assert (ended["state"], ended.get("problem", {}).get("code"), vm.running) == (state, code, runs), ended
         if vm is plugged:
             assert (ended["result"]["attached"], ended["result"]["changed"]) == (False, True)
@@ -239,7 +239,7 @@ async def test_a_guest_that_ignores_its_shutdown_is_restored_by_force_only(gatew
         await begun(gateway, "restore snapshot", known, wait_timeout=2, force_after_timeout=force)
         for known, force in zip(knowns, (False, True), strict=True)
     ]
-    ended = [await gateway.ended(job, 15) for job in jobs]
+    ended = [await gateway.ended(job) for job in jobs]
     assert [job["state"] for job in ended] == ["failed", "completed"]
     assert ended[0]["problem"]["code"] == "still_running"
     assert [sent(gateway.sim, known) for known in knowns] == [["poweroff"], ["poweroff", "kill", "restore", "poweron"]]
@@ -256,7 +256,7 @@ async def test_a_vm_that_cannot_be_read_while_it_is_restored_runs_again(gateway,
         answer = {"kind": "status", "status": 500, "effect": True} if fault == "500" else {"kind": fault}
         gateway.sim.fault(**answer, **strike("restore", known))
     gateway.sim.reset_counts()
-    ended = await gateway.ended(await begun(gateway, "restore snapshot", known), 15)
+    ended = await gateway.ended(await begun(gateway, "restore snapshot", known))
     assert gateway.sim.requests["GET vms"] < 25  # while it cannot be read it is not asked for all the time
     assert ended.get("problem", {}).get("code") == (None if fault is None else "outcome_unknown"), ended
     assert sent(gateway.sim, known) == ["poweroff", "restore", "poweron"]
@@ -307,7 +307,7 @@ async def test_each_kind_that_is_cancelled_before_its_answer_sends_nothing_more(
         assert (await gateway.call("POST", f"/jobs/{job}/cancel")).status == 200
         started.append((name, known, first, job))
     for name, known, first, job in started:
-        ended = await gateway.ended(job, 15)
+        ended = await gateway.ended(job)
         assert ended["state"] == "cancelled" or done, f"{name} {ended}"
         expected = [first] if done else []
         assert sent(gateway.sim, known) == ([*expected, "poweron"] if first == "poweroff" and done else expected)
@@ -337,7 +337,7 @@ async def test_a_drive_whose_attaching_is_cancelled_stays_and_is_named(gateway, 
 @pytest.mark.parametrize("guest", ["obeys late", pytest.param("ignores", marks=pytest.mark.slow)])
 async def test_a_restore_that_is_cancelled_while_the_vm_stops_ends_with_the_vm_running(gateway, guest):
     vm = running_vms(gateway.sim)[0].ignore_acpi(guest == "ignores")
-    vm.guest_seconds = 16.0
+    vm.guest_seconds = 30.0
     known = known_of(gateway.sim, "restore snapshot", vm)
     job = await begun(gateway, "restore snapshot", known, wait_timeout=600)
     await gateway.at(job, phase="stopping")

@@ -74,7 +74,7 @@ async def test_a_force_that_was_accepted_before_is_not_carried_out_on_what_is_ne
         await eventually(lambda: writes(sim, vm) == ["poweroff"])
         await lax.workers[0].end()
         async with served(sim, redis_url, never_force="web-1") as strict:
-            ended = await strict.ended(job["id"], 20)
+            ended = await strict.ended(job["id"])
     assert (ended["problem"]["code"], writes(sim, vm)) == ("protected", ["poweroff"])
     assert "'kill' was not asked for" in ended["detail"]
 
@@ -82,14 +82,14 @@ async def test_a_force_that_was_accepted_before_is_not_carried_out_on_what_is_ne
 async def test_a_resize_whose_vm_becomes_protected_brings_it_back(sim, redis_url):
     vm = sim.vm("web-1")
     vm.refuse_cpu_change()
-    vm.guest_seconds, cores = 10, vm.cpu_cores
+    vm.guest_seconds, cores = 30, vm.cpu_cores
     body = {"cpu_cores": cores + 1, "shutdown_if_running": True, "wait_timeout": 600}
     async with served(sim, redis_url) as lax:
         job = await lax.accepted("PATCH", f"/vms/{vm.key}", body)
         await eventually(lambda: "poweroff" in writes(sim, vm))
         await lax.workers[0].end()
         async with served(sim, redis_url, protected="web-1") as strict:
-            ended = await strict.ended(job["id"], 20)
+            ended = await strict.ended(job["id"])
     assert (ended["problem"]["code"], vm.running, vm.cpu_cores) == ("protected", True, cores)
 
 

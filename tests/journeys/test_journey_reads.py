@@ -8,7 +8,7 @@ import pytest
 
 from gateway.calls import run
 from gateway.transports import mcp_ready
-from tests.conftest import eventually, fast_settings
+from tests.conftest import AT_ONCE_SECONDS, eventually, fast_settings
 from tests.journeys.inprocess import house
 
 MODERN = "2026-07-28"
@@ -74,12 +74,12 @@ async def test_every_face_tells_when_how_old_and_from_where(alone):
     for served in ("live", "cache"):
         answer = await alone.get("/networks")
         assert answer.headers["X-Source"] == served
-        assert abs(float(answer.headers["X-As-Of"]) + int(answer.headers["Age"]) - time.time()) < 2
+        assert abs(float(answer.headers["X-As-Of"]) + int(answer.headers["Age"]) - time.time()) < 5
     called = (await alone.call("POST", "/tools/list_networks", {})).body
     over_mcp = (await stateless(alone, "list_networks", {}))["result"]["_meta"]
     for told in (called, {name.removeprefix(META): value for name, value in over_mcp.items()}):
         assert told["source"] == "cache"
-        assert abs(told["as_of"] + told["age_ms"] / 1_000 - time.time()) < 2
+        assert abs(told["as_of"] + told["age_ms"] / 1_000 - time.time()) < 5
     jobs = (await alone.call("POST", "/tools/list_jobs", {})).body
     assert jobs["source"] == "live"
 
@@ -202,5 +202,5 @@ async def test_a_reader_is_not_held_up_by_a_writers_job(pair, sim):
     job = await served.power_off(vm, wait_timeout=600)
     await served.at(job["id"], phase="waiting")
     for path in ("/vms", f"/vms/{vm.key}", "/networks"):
-        assert (await asyncio.wait_for(served.get(path), 5)).status == 200
+        assert (await asyncio.wait_for(served.get(path), AT_ONCE_SECONDS)).status == 200
     await served.call("POST", f"/jobs/{job['id']}/cancel")

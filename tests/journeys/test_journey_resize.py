@@ -17,7 +17,7 @@ async def gateway(sim, redis_url):
 async def resize(gateway, vm, **body):
     """Call modify_vm; return the ended job."""
     job = await gateway.accepted("PATCH", f"/vms/{vm.key}", body)
-    return await gateway.ended(job["id"], 20)
+    return await gateway.ended(job["id"])
 
 
 def writes(gateway, vm):
@@ -114,7 +114,7 @@ async def test_a_vm_that_does_not_start_with_its_new_size_gets_the_old_one_back_
     job = await gateway.accepted("PATCH", f"/vms/{vm.key}", {"cpu_cores": cores + 4, **STOPPING})
     await eventually(lambda: "poweron" in vm.power_actions())
     vm.fail_to_start(None)
-    ended = await gateway.ended(job["id"], 20)
+    ended = await gateway.ended(job["id"])
     assert (ended["state"], ended["problem"]["code"]) == ("failed", "start_failed")
     assert (vm.cpu_cores, vm.running) == (cores, True)
     assert writes(gateway, vm) == ["update", "poweroff", "poweron", "update", "poweron"]
@@ -132,11 +132,11 @@ async def test_a_vm_that_does_not_start_at_all_is_the_first_thing_said(gateway):
 
 async def test_a_resize_cancelled_while_the_vm_shuts_down_ends_with_the_vm_as_it_was(gateway):
     vm = gateway.sim.vm("web-1")
-    vm.guest_seconds, cores = 8, vm.cpu_cores
+    vm.guest_seconds, cores = 30, vm.cpu_cores
     job = await gateway.accepted("PATCH", f"/vms/{vm.key}", {"cpu_cores": cores + 4, **STOPPING})
     await eventually(lambda: "poweroff" in vm.power_actions())
     await gateway.call("POST", f"/jobs/{job['id']}/cancel")
-    ended = await gateway.ended(job["id"], 20)
+    ended = await gateway.ended(job["id"])
     assert ended["state"] == "cancelled"
     assert (vm.cpu_cores, vm.running) == (cores, True)
 

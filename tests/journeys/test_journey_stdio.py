@@ -11,7 +11,7 @@ from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
 from gateway.store.embedded import server_binary
-from tests.conftest import NO_REDIS, eventually
+from tests.conftest import NO_REDIS, PATIENCE_SECONDS, eventually
 
 pytestmark = pytest.mark.skipif(server_binary() is None, reason=NO_REDIS)
 PATIENT = {"id": "web-1", "wait_timeout": 600, "force_after_timeout": False}
@@ -44,7 +44,7 @@ async def completed(client, job_id):
         seen = await client.call_tool("get_job", {"id": job_id})
         return seen.structured_content["state"] == "completed"
 
-    await eventually(done, 20)
+    await eventually(done)
 
 
 async def test_a_job_goes_on_when_the_client_that_began_it_leaves_another_one_at_work(environment, vm):
@@ -64,11 +64,11 @@ async def test_what_the_last_client_left_goes_on_at_the_next_start_and_is_named_
         job_id = begun.structured_content["id"]
         await eventually(vm.power_actions)
         assert "Unfinished" not in begun.model_dump_json()
-    vm.stop()
     async with client(environment, "legacy") as second:
         told = [(await second.call_tool("list_vms", {"limit": 1})).content[-1].text for _ in range(2)]
         assert f"Unfinished jobs from before this conversation: {job_id} (power_off_vm web-1, " in told[0]
         assert "Unfinished" not in told[1]
+        vm.stop()
         await completed(second, job_id)
     assert vm.power_actions() == ["poweroff"]
 
@@ -87,7 +87,7 @@ async def test_nothing_but_json_is_said_on_stdout(environment):
         stdout=PIPE,
         stderr=DEVNULL,
     )
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         out, _ = await process.communicate(said.encode())
     answers = [json.loads(line) for line in out.splitlines()]
     assert {answer["id"] for answer in answers} == {1, 2, 3, None}

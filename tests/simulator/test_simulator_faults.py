@@ -60,7 +60,7 @@ async def test_an_effect_may_land_late(api, sim, until, answer):
     await until(lambda: sim.power_actions(34) == ["kill"])
     await until(lambda: not sim.vm(34).running)
     [action] = sim.actions
-    assert 0.34 < action.effect_at - action.at < 2
+    assert action.effect_at - action.at > 0.34
 
 
 async def test_a_hanging_request_is_never_answered(api, sim):

@@ -8,7 +8,7 @@ from drafts import end, jobs_on, submitted
 
 from gateway.store.connection import FOLLOWING, SERVING, open_redis
 from gateway.store.events import QUEUE_LENGTH, Feed
-from tests.conftest import eventually
+from tests.conftest import AT_ONCE_SECONDS, eventually
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ async def test_followers_get_stored_and_live_events_once_each_up_to_the_last(job
     await eventually(lambda: feed.followers == 2)
     await save(jobs, job.id, 3)
     await end(jobs, job.id)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(AT_ONCE_SECONDS):
         assert await asyncio.gather(*following) == [list(range(1, 9)), list(range(3, 9))]
     assert feed.followers == 0
 
@@ -70,7 +70,7 @@ async def test_events_of_other_jobs_are_not_told(jobs, feed):
     await eventually(lambda: feed.followers)
     await save(jobs, other.id, 5)
     await end(jobs, mine.id)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(AT_ONCE_SECONDS):
         assert await following == [1, 2]
 
 
@@ -82,7 +82,7 @@ async def test_what_a_newer_version_writes_is_passed_over(jobs, feed):
         await jobs.redis.xadd(jobs.keys.events, fields)
     await jobs.redis.xadd(jobs.keys.events, {"view": b'{"view":"vms","generation":7}'})
     await end(jobs, job.id)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(AT_ONCE_SECONDS):
         assert await following == [1, 2]
     assert feed.changed[-1] == ("vms", 7)
 
@@ -108,14 +108,14 @@ async def test_nothing_is_missed_when_redis_was_away(own_redis):
             first = asyncio.create_task(followed(feed, job.id))
             await eventually(lambda: feed.followers)
             own_redis.stop()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(AT_ONCE_SECONDS):
                 assert await first == [1]  # let go, to resume from what is stored
             own_redis.start()
             second = asyncio.create_task(followed(feed, job.id, 1))  # before the feed reads again
             await eventually(lambda: feed.followers)
             await save(jobs, job.id, 3)
             await end(jobs, job.id)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(AT_ONCE_SECONDS):
                 assert await second == [2, 3, 4, 5]
 
 
@@ -125,5 +125,5 @@ async def test_everybody_is_let_go_when_the_process_stops(jobs, redis_url):
         async with reading(redis, jobs) as feed:
             following = asyncio.create_task(followed(feed, job.id))
             await eventually(lambda: feed.followers)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(AT_ONCE_SECONDS):
             assert await following == [1]

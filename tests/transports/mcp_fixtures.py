@@ -32,6 +32,7 @@ from gateway.transports.mcp import build_server
 from gateway.transports.mcp_http import McpEndpoint
 
 MODERN = "2026-07-28"
+SOON_SECONDS = 20
 HEADERS = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
 ENVELOPE = {
     "io.modelcontextprotocol/protocolVersion": MODERN,
@@ -224,7 +225,7 @@ async def _serving(services, server, options) -> AsyncIterator[Served]:
     app = web.Application()
     app[SERVICES] = services
     endpoint.mount(app)
-    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=2.0)
+    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=2 * SOON_SECONDS)
     await runner.setup()
     try:
         site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -236,8 +237,8 @@ async def _serving(services, server, options) -> AsyncIterator[Served]:
 
 
 async def soon(awaitable):
-    """Wait for what must happen within five seconds."""
-    async with asyncio.timeout(5):
+    """Wait for what must happen; a call that waits for a job would wait longer."""
+    async with asyncio.timeout(SOON_SECONDS):
         return await awaitable
 
 

@@ -37,6 +37,7 @@ from gateway.telemetry.archive import Archive
 from gateway.telemetry.metrics import Metrics
 from gateway.transports import docs_page, events, probes, problems, rest
 from gateway.transports.context import CATALOG, SERVICES
+from tests.conftest import eventually
 
 AS_OF = 1_700_000_000.25
 
@@ -165,10 +166,8 @@ class House:
         return saved.job
 
     async def followed(self, times=1):
-        """Wait until the jobs have so many followers; a connection's end is no event to wait for, so look often."""
-        async with asyncio.timeout(10):
-            while self.services.feed.followers != times:  # noqa: ASYNC110
-                await asyncio.sleep(0.005)
+        """Wait until the jobs have so many followers."""
+        await eventually(lambda: self.services.feed.followers == times)
 
     async def complete(self, job_id):
         now = await self.services.jobs.now()

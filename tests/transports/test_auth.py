@@ -15,7 +15,7 @@ from gateway.core.access import CallerKind
 from gateway.rights.issuing import issue
 from gateway.store.api_keys import NewKey
 from gateway.transports.auth import OPEN
-from tests.conftest import eventually, fast_settings
+from tests.conftest import AT_ONCE_SECONDS, eventually, fast_settings
 from tests.journeys.inprocess import house
 
 
@@ -38,7 +38,7 @@ async def asked(gateway, path, status, headers=None):
 
 async def cut(stream):
     """Read a stream until its connection is cut, which it must be soon."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(AT_ONCE_SECONDS):
         with suppress(aiohttp.ClientError):
             while await stream.content.readline():
                 pass
@@ -130,17 +130,15 @@ async def test_a_key_stands_once_and_in_the_header_alone(gateway):
             assert answer.status == 400
 
 
-async def test_a_revoked_key_is_refused_within_two_seconds_and_its_streams_are_cut(gateway):
+async def test_a_revoked_key_is_refused_and_its_streams_are_cut_at_once(gateway):
     ann = await key(gateway)
     begun = await gateway.power_off(gateway.sim.vm("web-1").ignore_acpi(), headers=ann, wait_timeout=600)
     async with aiohttp.ClientSession() as http:
         stream = await http.get(f"{gateway.url}/jobs/{begun['id']}/events", headers=ann)
         await stream.content.readline()
-        began = asyncio.get_running_loop().time()
         await gateway.services.directory.keys.revoke("ann")
         await cut(stream)
-        await eventually(lambda: asked(gateway, "/vms", 401, ann))
-        assert asyncio.get_running_loop().time() - began < 2
+        await eventually(lambda: asked(gateway, "/vms", 401, ann), AT_ONCE_SECONDS)
 
 
 async def test_a_role_that_is_taken_away_ends_a_stream_and_one_that_stays_does_not(settings, sim, tmp_path):

@@ -1,7 +1,6 @@
 """Sessions of the handshake revisions over HTTP, seen as bytes: begin, work, streams, disconnects, end."""
 
 import asyncio
-import time
 
 import aiohttp
 import pytest
@@ -102,7 +101,7 @@ async def test_a_cancelled_request_of_a_session_is_answered_as_cancelled(served,
     async with await soon(waiting) as reply:
         answer = await reply.json()
         assert (answer["id"], answer["error"]["code"]) == ("a", -32800)
-    assert served.services.left.is_set()
+    await soon(served.services.left.wait())
 
 
 async def test_a_second_request_of_the_same_id_is_refused_while_the_first_waits(served, http):
@@ -176,9 +175,7 @@ async def test_an_open_stream_does_not_hold_up_a_shutdown(http):
     async with serving() as served:
         session = await begin(http, served)
         async with open_stream(http, served, session) as stream:
-            began = time.perf_counter()
-            await served.runner.cleanup()
-            assert time.perf_counter() - began < 1
+            await soon(served.runner.cleanup())
             await soon(stream.content.read())
 
 

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from mcp_fixtures import CATALOG, BellServices, soon
+from mcp_fixtures import CATALOG, SOON_SECONDS, BellServices, soon
 
 from gateway.services import open_services
 from gateway.store.backend import open_backend
@@ -208,7 +208,7 @@ async def test_a_process_keeps_its_stdout_clean_and_ends_while_its_stdin_stays_o
         *(sys.executable, "-c", SCRIPT, str(Path(__file__).parent)), stdin=PIPE, stdout=PIPE, stderr=PIPE
     )
     process.stdin.write(json.dumps(asked("tools/list")).encode() + b"\n")
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(SOON_SECONDS):
         answer = await process.stdout.readline()
         process.send_signal(signal.SIGTERM)
         rest, errors = await asyncio.gather(process.stdout.read(), process.stderr.read())

@@ -10,6 +10,7 @@ import pytest
 from rest_fixtures import AS_OF, house, problem, told
 
 from gateway.transports import arguments
+from tests.conftest import AT_ONCE_SECONDS
 
 
 @pytest.fixture
@@ -92,7 +93,7 @@ async def test_a_body_that_does_not_arrive_is_not_waited_for_for_ever(lamps, mon
     monkeypatch.setattr(arguments, "BODY_WITHIN_SECONDS", 0.05)
     reader, writer = await asyncio.open_connection("127.0.0.1", lamps.client.server.port)
     writer.write(b"POST /tools/list_lamps HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(AT_ONCE_SECONDS):
         answer = await reader.readuntil(b"\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 408 ")
     writer.close()

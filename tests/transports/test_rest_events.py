@@ -7,6 +7,7 @@ import pytest
 from rest_fixtures import house, problem
 
 from gateway.core.job import Phase
+from tests.conftest import PATIENCE_SECONDS
 
 
 @pytest.fixture
@@ -18,7 +19,7 @@ async def lamps():
 async def blocks(answer, count=None):
     """Return the stream's blocks as dicts of their fields, all of them or the first `count`."""
     found = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while count is None or len(found) < count:
             block = (await answer.content.readuntil(b"\n\n")).decode() if not answer.content.at_eof() else ""
             if not block:
@@ -110,7 +111,7 @@ async def test_a_stream_ends_at_once_when_the_process_stops(lamps):
     await events(answer, 1)
     lamps.services.closing.set()
     assert await events(answer) == []
-    assert lamps.services.feed.followers == 0
+    await lamps.followed(0)
 
 
 async def test_a_stream_ends_when_redis_goes_so_that_its_reader_comes_back(lamps):

@@ -7,6 +7,7 @@ from rest_fixtures import house, problem, told
 
 from gateway.core.access import Caller, Permission
 from gateway.core.job import JobState
+from tests.conftest import AT_ONCE_SECONDS
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ async def test_a_job_that_ends_within_the_wait_answers_200(lamps, ends):
     waiting = asyncio.create_task(lamps.post("/lamps/1/off?wait=20"))  # the same wish: the same job
     await lamps.followed()
     await getattr(lamps, ends)(job_id)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(AT_ONCE_SECONDS):
         answer = await waiting
     job = await told(answer, 200)
     assert (job["id"], job["state"]) == (job_id, "completed" if ends == "complete" else "failed")
@@ -49,7 +50,7 @@ async def test_a_waiting_call_is_answered_at_once_when_the_process_stops(lamps):
     waiting = asyncio.create_task(lamps.post("/tools/lamp_off?wait=40", json={"id": 1}))
     await lamps.followed()
     lamps.services.closing.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(AT_ONCE_SECONDS):
         assert (await waiting).status == 202
 
 

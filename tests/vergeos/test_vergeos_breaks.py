@@ -120,7 +120,7 @@ async def test_an_act_that_gets_no_answer_is_a_timeout_and_not_repeated(client_f
     sock = await open_socket(in_turn("hang", OK))
     client = await client_for(sock.url)
     with pytest.raises(VergeOSTimeout, match="POST vm_actions") as failed:
-        await act(client.patient(seconds=0.2))
+        await act(client.patient(seconds=1.0))
     assert failed.value.maybe_done
     assert len(sock.requests) == 1
 
@@ -149,7 +149,7 @@ async def test_reads_share_one_connection(client_for, open_socket):
 
 async def test_a_read_is_repeated_after_a_timeout(client_for, open_socket):
     sock = await open_socket(in_turn("hang", OK))
-    assert await read((await client_for(sock.url)).patient(seconds=0.2)) == []
+    assert await read((await client_for(sock.url)).patient(seconds=1.0)) == []
 
 
 async def test_an_answer_that_drips_is_bound_by_the_same_time(client_for, open_socket):

@@ -13,6 +13,7 @@ from gateway.store.limits import RequestLimits
 from gateway.vergeos.budget import Budget
 from gateway.vergeos.governor import Governor, Limits
 from gateway.vergeos.latch import Latch
+from tests.conftest import AT_ONCE_SECONDS, PATIENCE_SECONDS
 
 
 def read(client):
@@ -44,7 +45,7 @@ class Gate:
         return 200, []
 
     async def holds(self, count):
-        async with asyncio.timeout(5), self.arrived:
+        async with asyncio.timeout(PATIENCE_SECONDS), self.arrived:
             await self.arrived.wait_for(lambda: self.inside == count)
 
 
@@ -98,10 +99,10 @@ async def test_the_requests_of_a_second_are_counted_over_all_processes(client_fo
 
 
 async def test_readers_wait_for_the_next_second(client_for, upstream):
-    client = await client_for(upstream.url, timeout=5, vergeos_requests_per_second=2)
+    client = await client_for(upstream.url, timeout=PATIENCE_SECONDS, vergeos_requests_per_second=2)
     began = time.monotonic()
     await asyncio.gather(*(read(client) for _ in range(5)))
-    assert 0.9 < time.monotonic() - began < 4
+    assert time.monotonic() - began > 1.9
 
 
 async def test_a_reader_waits_for_a_second_only_so_long(client_for, upstream):
@@ -151,7 +152,7 @@ async def test_a_read_does_not_fail_because_redis_hangs(opened, open_socket, ups
     redis = Redis(host="127.0.0.1", port=int(port))
     async with opened(upstream.url, redis) as client:
         began = time.monotonic()
-        for _ in range(3):
+        for _ in range(100):  # each with a wait of its own would take a minute
             assert await read(client) == []
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < AT_ONCE_SECONDS
     await redis.aclose()

@@ -13,7 +13,7 @@ from gateway.core.errors import BudgetSpent, CircuitOpen, VergeOSBusy
 from gateway.core.spender import Kind, Spender
 from gateway.telemetry.metrics import Metrics
 from gateway.vergeos import spending
-from tests.conftest import eventually
+from tests.conftest import AT_ONCE_SECONDS, eventually
 
 ALICE, BOB = Spender(Kind.PERSON, "alice"), Spender(Kind.PERSON, "bob")
 BOT, BOARD = Spender(Kind.AGENT, "bot"), Spender(Kind.MACHINE, "board")
@@ -57,17 +57,15 @@ class Counting:
         self.open -= 1
         return 200, []
 
-    def most_in(self, seconds):
-        return max(sum(at <= one < at + seconds for one in self.came) for at in self.came)
-
 
 async def test_all_processes_together_keep_the_limits(processes, upstream):
-    counting = Counting(upstream)
+    counting, began = Counting(upstream), time.monotonic()
     clients = await processes(3, timeout=20, vergeos_requests_per_second=8, vergeos_max_concurrent=4)
     await asyncio.gather(*(read(client) for client in clients for _ in range(7)))
     assert len(counting.came) == 21
     assert counting.most <= 4
-    assert counting.most_in(0.9) <= 8  # on the way a request may lose or gain some milliseconds
+    assert counting.came[8] - began > 0.9  # it may come late, never early
+    assert counting.came[16] - began > 1.9
 
 
 async def test_who_holds_a_slice_asks_redis_nothing_before_a_request(processes, upstream, monkeypatch):
@@ -148,7 +146,7 @@ async def test_the_breaker_opens_for_all_and_one_request_closes_it_for_all(proce
         return (504, "") if state["down"] else (200, [])
 
     upstream.answer = answer
-    first, second = await processes(2, attempts=1, timeout=5, engine_speed=1.0)
+    first, second = await processes(2, attempts=1, timeout=2 * AT_ONCE_SECONDS, engine_speed=1.0)
     for _ in range(5):
         with pytest.raises(VergeOSBusy, match="GET vms"):
             await read(first)
@@ -157,7 +155,7 @@ async def test_the_breaker_opens_for_all_and_one_request_closes_it_for_all(proce
     began = time.monotonic()
     with pytest.raises(CircuitOpen, match="5 times in a row") as broken:
         await read(second)
-    assert time.monotonic() - began < 0.4
+    assert time.monotonic() - began < AT_ONCE_SECONDS
     assert (broken.value.retryable, broken.value.maybe_done, len(upstream.asked)) == (True, False, asked)
     state["down"] = False
     await eventually(lambda: first.governor.now >= first.governor.health.try_at + 0.1)
@@ -186,7 +184,7 @@ async def test_where_who_tries_dies_another_tries_as_soon_as_that_request_would_
 
 async def test_a_failed_try_keeps_it_open(processes, upstream):
     upstream.answer = lambda asked: (504, "")
-    (client,) = await processes(1, attempts=1, timeout=5)
+    (client,) = await processes(1, attempts=1, timeout=5, engine_speed=1.0)
     for _ in range(5):
         with pytest.raises(VergeOSBusy, match="GET vms"):
             await read(client)
@@ -200,7 +198,7 @@ async def test_a_failed_try_keeps_it_open(processes, upstream):
 async def test_redis_away_a_process_goes_on_with_what_it_holds(own_redis, opened, upstream):
     counting = Counting(upstream)
     async with (
-        Redis.from_url(own_redis.url, socket_connect_timeout=0.2) as redis,
+        Redis.from_url(own_redis.url, socket_connect_timeout=5) as redis,
         opened(upstream.url, redis, timeout=0.4, vergeos_max_concurrent=4) as client,
     ):
         await read(client)

@@ -13,6 +13,7 @@ from gateway.core.spender import Kind, Spender
 from gateway.store.credentials import SharedCredentials
 from gateway.store.keys import LATCH_SECONDS, SESSION_SECONDS
 from gateway.store.limits import Report, RequestLimits, Settlement
+from tests.conftest import PATIENCE_SECONDS
 
 NONE = Units(0, 0, (0,))
 
@@ -129,7 +130,7 @@ async def test_one_process_at_a_time_may_log_in(processes, keys):
     assert sorted(claimed) == [False, False, True]
     await shared[claimed.index(True)].end_login("mark")
     assert await shared[0].claim_login("mark", 0.05)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while not await shared[1].claim_login("mark", 30):  # the claim of a process that died ends by itself
             pass
 

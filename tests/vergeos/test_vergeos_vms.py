@@ -18,6 +18,7 @@ from gateway.vergeos.vms import (
     set_vm_size,
     vm_action,
 )
+from tests.conftest import PATIENCE_SECONDS
 
 
 @pytest.fixture
@@ -179,7 +180,7 @@ async def test_the_machines_log_tells_why_a_start_failed(sim, client):
     vm = sim.vm("web-1").stop().fail_to_start("disk image is locked")
     await vm_action(client, vm.key, "poweron")
     lines = []
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while not any("disk image is locked" in line.text for line in lines):
             lines = await recent_machine_log(client, vm.machine_key, 5)
     assert len(lines) <= 5
@@ -212,6 +213,6 @@ async def test_no_fault_makes_an_act_reach_vergeos_twice_or_denies_what_may_have
     vm = sim.vm("web-1").start().ignore_acpi()
     sim.fault(kind, path="vm_actions", **options)
     with pytest.raises(UpstreamError, match="POST vm_actions") as failed:
-        await vm_action(client.patient(seconds=0.3), vm.key, "poweroff")
+        await vm_action(client.patient(seconds=1.0), vm.key, "poweroff")
     assert sim.requests["POST vm_actions"] == 1
     assert failed.value.maybe_done

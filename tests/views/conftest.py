@@ -92,7 +92,7 @@ async def process(asked, redis_url, now):
     readers, clients = [], []
 
     def made(url=redis_url):
-        redis = Redis.from_url(url, socket_connect_timeout=0.2)
+        redis = Redis.from_url(url, socket_connect_timeout=5)
         clients.append(redis)
         view = View("things", "things", VmRow, asked.query, lambda r: r.id, lambda r: r.name, LIFETIME, Permission.READ)
         around = Surroundings(None, ViewStore(redis, KEYS), f"process-{len(readers)}", now.clock, time.time)
@@ -110,7 +110,7 @@ async def process(asked, redis_url, now):
 async def vergeos(settings, redis):
     """The real client, of the simulated VergeOS."""
     limits, credentials = RequestLimits(redis, KEYS), SharedCredentials(redis, KEYS)
-    async with open_client(settings, limits, credentials, attempts=1, timeout=2.0) as client:
+    async with open_client(settings, limits, credentials, attempts=1, timeout=10.0) as client:
         yield client
 
 

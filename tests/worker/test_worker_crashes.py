@@ -12,6 +12,7 @@ from gateway.core.wishes import ForceOff, PowerOff, PowerOn, Reset, Resize
 from gateway.store.jobs import Jobs
 from worker import acts
 
+LINES_PER_ACT = 6  # around the save of its intent, itself, and the save of its answer
 AT_ONCE = 16  # jobs driven at the same time
 
 
@@ -156,4 +157,5 @@ async def test_wherever_a_worker_dies_the_effect_comes_once_and_the_job_ends_rig
         if end not in story.ends or actions != wanted or running is not story.runs_after:
             wrong[line] = (crashed, end, actions, running)
     assert wrong == {}
-    assert sum(crashed for crashed, *_ in stories) >= most - 4  # the last lines may not be reached in each run
+    surely = LINES_PER_ACT * len(story.actions)  # what lies behind may not be reached in each run
+    assert all(crashed for crashed, *_ in stories[:surely])

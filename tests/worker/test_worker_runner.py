@@ -9,7 +9,7 @@ from gateway.core.job import Phase
 from gateway.core.wishes import PowerOff
 from gateway.services import open_services
 from gateway.store.connection import WORKING
-from tests.conftest import eventually
+from tests.conftest import AT_ONCE_SECONDS, PATIENCE_SECONDS, eventually
 from worker import acts
 from worker.runner import run_worker
 
@@ -41,7 +41,7 @@ class Worker:
     async def end(self):
         """Stop as on SIGTERM."""
         self.stop.set()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             await self.task
 
     async def __aexit__(self, *_):
@@ -49,12 +49,12 @@ class Worker:
             await self.end()
 
 
-async def ended(crew, job_id, seconds=10):
+async def ended(crew, job_id):
     async def final():
         job = await crew.jobs.get(job_id)
         return job if job.state.final else None
 
-    return await eventually(final, seconds)
+    return await eventually(final)
 
 
 async def at(crew, job_id, phase):
@@ -103,16 +103,14 @@ async def test_a_worker_that_stops_lets_a_running_step_end(crew, monkeypatch):
 
 @pytest.mark.slow
 async def test_a_step_that_hangs_is_cut_off_and_does_not_keep_the_worker_from_stopping(sim, redis_url):
-    async with crew_on(sim, redis_url, request=50.0, step=60.0, lease=70.0) as crew:
+    async with crew_on(sim, redis_url, request=400.0, step=420.0, lease=450.0) as crew:
         sim.fault("hang", path="/api/v4/vms")
         job = await crew.submit(sim.vm("web-1"), WAITS)
         async with Worker(crew) as worker:
             await eventually(lambda: sim.requests["GET vms"])
-            began = asyncio.get_running_loop().time()
             worker.stop.set()
-            await asyncio.wait({worker.task}, timeout=8)
+            await asyncio.wait({worker.task}, timeout=AT_ONCE_SECONDS)
             assert worker.task.done()
-            assert asyncio.get_running_loop().time() - began < 5
         assert await leases(crew) == []
         async with Worker(crew):
             assert (await ended(crew, job.id)).state == "completed"

@@ -9,7 +9,7 @@ from gateway.core.job import Phase, Wished
 from gateway.core.wishes import ForceOff, PowerOff, PowerOn, Reset, Resize
 from gateway.store.jobs import Fenced, Jobs, Moved
 from gateway.store.standing import places
-from tests.conftest import eventually
+from tests.conftest import PATIENCE_SECONDS, eventually
 from worker import acts
 from worker.advancing import advance
 from worker.steps import AT_ONCE_SECONDS
@@ -184,10 +184,10 @@ async def sees(crew):
 @pytest.mark.slow
 async def test_a_slow_vergeos_slows_jobs_down_and_stops_none(sim, redis_url):
     """A request may take most of a request's time: what one step does not manage, the next ones do."""
-    async with crew_on(sim, redis_url, request=3.0, step=4.0, lease=8.0, settle=5.0) as crew, crew.watching():
+    async with crew_on(sim, redis_url, request=9.0, step=12.0, lease=24.0, settle=15.0) as crew, crew.watching():
         vm = sim.vm("web-1").ignore_acpi()
         sim.fault("reset_before", method="POST", path="vm_actions")
-        sim.fault("latency", seconds=0.22, count=None)
+        sim.fault("latency", seconds=0.6, count=None)
         job = await crew.submit(vm, PowerOff(wait_seconds=1, force=True))
         assert (await crew.drive(job.id)).state == "completed"
         assert crew.actions(vm) == ["poweroff", "kill"]
@@ -208,7 +208,7 @@ async def test_a_job_alone_finds_vergeos_back_while_the_breaker_lets_one_request
     governor = crew.first.vergeos.governor
     await crew.drive(job.id, until=lambda _: governor.health.open_since is not None)
     crew.sim.clear_faults()
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await crew.drive(job.id, until=waiting)
     assert governor.health.open_since is None
 
