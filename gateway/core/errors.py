@@ -30,7 +30,7 @@ class GatewayError(Exception):
     """
 
     code: ClassVar[str] = "internal"
-    status: ClassVar[int] = 500
+    status: int = 500
     retryable: ClassVar[bool] = False
     next_step: str = "Report this to whoever runs the gateway, with the time of the call."
 

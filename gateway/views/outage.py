@@ -4,6 +4,9 @@ from datetime import UTC, datetime
 
 from gateway.core.errors import BudgetSpent, UpstreamError
 
+AWAY_STATUS = 503  # whatever it is by itself: the reader can but come again
+RETRY_SECONDS = 5.0
+
 
 class Outage:
     """The present time without VergeOS, if there is one; `at` is Unix time."""
@@ -25,10 +28,11 @@ class Outage:
         if self.since is None or "since" in error.extra:
             return error
         since = datetime.fromtimestamp(self.since, UTC).isoformat(timespec="seconds")
-        detail = f"{error.detail}; VergeOS cannot be asked since {since}, and {known}"
-        return type(error)(
-            detail,
+        told = type(error)(
+            f"{error.detail}; VergeOS cannot be asked since {since}, and {known}",
             next_step=error.next_step,
-            retry_after=error.retry_after or 5.0,
+            retry_after=error.retry_after or RETRY_SECONDS,
             **error.extra | {"since": round(self.since, 3)},
         )
+        told.status = AWAY_STATUS
+        return told

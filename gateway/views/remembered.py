@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 from pydantic import BaseModel
 
 from gateway.core.answer import Source
-from gateway.core.errors import UpstreamError, VergeOSCertificate, VergeOSUnauthorized
+from gateway.core.errors import UpstreamError, VergeOSBadAnswer, VergeOSCertificate, VergeOSUnauthorized
 from gateway.core.pace import UNHURRIED, Pace
 from gateway.store.rows import Head, ViewStore
 from gateway.vergeos.client import VergeClient
@@ -45,8 +45,8 @@ class Surroundings:
 
 
 def cannot_be_asked(error: UpstreamError) -> bool:
-    """Tell whether VergeOS is out of reach, rather than having answered that it will not."""
-    return error.retryable or isinstance(error, VergeOSUnauthorized | VergeOSCertificate)
+    """Tell whether VergeOS is out of reach or talks nonsense, rather than having answered that it will not."""
+    return error.retryable or isinstance(error, VergeOSUnauthorized | VergeOSCertificate | VergeOSBadAnswer)
 
 
 @dataclass(frozen=True)

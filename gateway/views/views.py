@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from typing import Any
 
 from gateway.core.answer import Source
+from gateway.core.errors import UpstreamError
 from gateway.core.ids import VmKey
 from gateway.core.pace import UNHURRIED, Pace
 from gateway.core.vm import VmLook
@@ -17,7 +18,7 @@ from gateway.views.kept import Kept
 from gateway.views.lookups import Lookups
 from gateway.views.reader import Reader
 from gateway.views.reads import Find, Reads
-from gateway.views.remembered import STALE_SECONDS, Surroundings
+from gateway.views.remembered import STALE_SECONDS, Surroundings, cannot_be_asked
 from gateway.views.rows import Rows
 
 SINGLE_VIEWS: tuple[Callable[[VmKey], View[Any]], ...] = (vm_view, vm_status_view)
@@ -68,7 +69,19 @@ class Views(Reads):
 
     async def named(self, view: View[T], find: Find[T], name: str) -> Sequence[T]:
         """Return the objects of exactly this name that VergeOS finds, or found within the last seconds."""
-        return await self._lookups.found(view.name, name, lambda: find(self._vergeos, name))
+        return await self._lookups.found(view.name, name, lambda: self._find(find, name))
+
+    async def _find(self, find: Find[T], name: str) -> Sequence[T]:
+        outage = self._around.outage
+        try:
+            found = await find(self._vergeos, name)
+        except UpstreamError as error:
+            if not cannot_be_asked(error):
+                raise
+            outage.seen(error, self._around.wall())
+            raise outage.told(error, "no list that is known has this name") from None
+        outage.over()
+        return found
 
     def crowded(self, view: View[T], wanted: Hashable) -> bool:
         """Note that one row of a list is wanted that is not known; tell whether the whole list is the cheaper read."""

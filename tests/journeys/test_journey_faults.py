@@ -227,7 +227,7 @@ async def test_wrong_credentials_reach_vergeos_a_handful_of_times_at_most(sim, r
         answers = await asyncio.gather(*(gateway.get("/vms") for _ in range(20)))
         answers += [await gateway.call("POST", f"/vms/{ref}/poweroff") for ref in ("34", "web-1") for _ in range(5)]
         for answered in answers:
-            problem = answered.problem(502, "vergeos_unauthorized")
+            problem = answered.problem(503, "vergeos_unauthorized")
             assert "credentials" in problem["next_step"]
             assert "wrong" not in problem["detail"]
         assert sim.requests.total() <= 5
@@ -243,8 +243,8 @@ async def test_a_revoked_token_holds_its_jobs_until_it_is_good_again(soon_held):
     gateway.sim.reset_counts()
     for _ in range(30):
         answered = await gateway.get("/vms", name="never-asked")
-        assert answered.status == 200 or answered.problem(502, "vergeos_unauthorized")
-        (await gateway.call("POST", "/vms/no-such-vm/poweroff")).problem(502, "vergeos_unauthorized")
+        assert answered.status == 200 or answered.problem(503, "vergeos_unauthorized")
+        (await gateway.call("POST", "/vms/no-such-vm/poweroff")).problem(503, "vergeos_unauthorized")
     held = await gateway.job(job["id"])
     assert (held["state"], held["problem"]["code"]) == ("working", "vergeos_unauthorized")
     assert gateway.sim.requests.total() <= 3
@@ -265,15 +265,15 @@ async def answers_again(gateway):
 
 
 READ_FAULTS = {
-    "500": ({"kind": "status", "status": 500}, 502, "vergeos_bad_answer"),
+    "500": ({"kind": "status", "status": 500}, 503, "vergeos_bad_answer"),
     "503": ({"kind": "status", "status": 503}, 503, "vergeos_busy"),
     "403": ({"kind": "status", "status": 403}, 502, "vergeos_forbidden"),
-    "html": ({"kind": "malformed", "body": "html"}, 502, "vergeos_bad_answer"),
-    "truncated": ({"kind": "malformed", "body": "truncated"}, 502, "vergeos_bad_answer"),
-    "hang": ({"kind": "hang"}, 504, "vergeos_timeout"),
+    "html": ({"kind": "malformed", "body": "html"}, 503, "vergeos_bad_answer"),
+    "truncated": ({"kind": "malformed", "body": "truncated"}, 503, "vergeos_bad_answer"),
+    "hang": ({"kind": "hang"}, 503, "vergeos_timeout"),
     "reset before": ({"kind": "reset_before"}, 503, "vergeos_dropped"),
     "reset after": ({"kind": "reset_after"}, 503, "vergeos_dropped"),
-    "huge": ({"kind": "malformed", "body": "huge"}, 502, "vergeos_bad_answer"),
+    "huge": ({"kind": "malformed", "body": "huge"}, 503, "vergeos_bad_answer"),
 }
 
 

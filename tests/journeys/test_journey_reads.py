@@ -195,6 +195,31 @@ async def test_a_site_that_is_away_is_told_by_stale_answers_and_then_by_since_wh
     await eventually(back)
 
 
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        ({"kind": "status", "status": 500}, "vergeos_bad_answer"),
+        ({"kind": "status", "status": 504}, "vergeos_busy"),
+        ({"kind": "malformed", "body": "html"}, "vergeos_bad_answer"),
+        ({"kind": "status", "status": 401}, "vergeos_unauthorized"),
+    ],
+)
+async def test_whatever_keeps_vergeos_from_telling_is_503_with_since_when_on_every_face(alone, sim, fault, code):
+    sim.fault(**fault, path="/api/v4/vms", count=None)
+    told = [(await alone.get(path)).problem(503, code) for path in ("/vms", "/vms/web-1")]
+    answer = await alone.get("/vms")
+    assert answer.status == 503
+    assert int(answer.headers["Retry-After"]) >= 1
+    over_mcp = (await stateless(alone, "list_vms", {}))["result"]
+    assert over_mcp["isError"]
+    told.append(over_mcp["_meta"][f"{META}problem"])
+    for problem in told:
+        assert abs(problem["since"] - time.time()) < 30
+        assert "cannot be asked since" in problem["detail"]
+        assert problem["next_step"]
+    assert told[-1]["retry_after"] > 0
+
+
 async def test_a_reader_is_not_held_up_by_a_writers_job(pair, sim):
     served, _ = pair
     vm = sim.vm("web-1")
