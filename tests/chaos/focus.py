@@ -2,14 +2,18 @@
 
 import random
 from collections.abc import Callable
+from typing import Any
 
 from tests.chaos.plan import CALLERS, QUIET_SECONDS, WRITES, Call, Event, Plan
 
 VMS = 16
 DEAF = {"ignore_acpi": True, "power": "start"}  # who runs, whatever its guest is asked: only the log tells of it
-KILLS, SECONDS_PER_KILL = 8, 2.0
-CALLS_PER_KILL = 8
+BURSTS, SECONDS_PER_BURST = 5, 5.0  # long enough for every VM to be free again before the next
+BURST_SECONDS = 0.8  # from its first call to its last, just before both workers die
+CALLS, SECONDS_PER_CALL = 64, 0.25
 GRACE_SECONDS = 5
+POWER_OFF = ("power_off_vm", {"wait_timeout": 1, "force_after_timeout": False})
+RESET = ("reset_vm", {"hard": True})
 
 
 def focused(name: str, seed: int) -> Plan:
@@ -22,33 +26,35 @@ def focused(name: str, seed: int) -> Plan:
 
 
 def _slow_writes(rng: random.Random) -> tuple[list[Call], list[Event]]:
-    """Every write is answered late, and the workers die by turns with many of them under way."""
-    seconds = KILLS * SECONDS_PER_KILL
+    """Every write is answered late, and both workers die with a write to nearly every VM under way."""
     slow = {"kind": "latency", "method": "POST|PUT", "path": WRITES, "count": None, "share": 1.0}
-    kills = [
-        Event(QUIET_SECONDS + (number + 1) * SECONDS_PER_KILL, "kill", f"worker{number % 2}") for number in range(KILLS)
-    ]
-    return _busy(rng, seconds), [Event(0.0, "fault", options=slow), *kills]
+    calls, events = [], [Event(0.0, "fault", options=slow)]
+    for burst in range(BURSTS):
+        dies_at = QUIET_SECONDS + burst * SECONDS_PER_BURST
+        events += [Event(dies_at, "kill", worker) for worker in ("worker0", "worker1")]
+        for vm in range(VMS):
+            at = dies_at - BURST_SECONDS * (vm + 1) / (VMS + 1)
+            calls.append(_call(rng, f"b{burst}-{vm}", at, vm, rng.choice((RESET, POWER_OFF, POWER_OFF))))
+    return calls, events
 
 
 def _two_runs(rng: random.Random) -> tuple[list[Call], list[Event]]:
     """Every look takes a while, and Redis loses the leases meanwhile: two workers run the same step side by side."""
-    seconds = KILLS * SECONDS_PER_KILL
+    seconds = CALLS * SECONDS_PER_CALL
     slow = {"kind": "latency", "method": "GET", "count": None, "share": 0.6}
     losses = [Event(QUIET_SECONDS + 0.2 * number, "lose_leases") for number in range(round(seconds / 0.2))]
-    return _busy(rng, seconds), [Event(0.0, "fault", options=slow), *losses]
-
-
-def _busy(rng: random.Random, seconds: float) -> list[Call]:
-    """Return resets and power-offs in a steady stream for so many seconds."""
-    calls = []
-    for number in range(KILLS * CALLS_PER_KILL):
-        at = QUIET_SECONDS + seconds * number / (KILLS * CALLS_PER_KILL)
-        tool, arguments = rng.choice(
-            (("reset_vm", {"hard": True}), ("power_off_vm", {"wait_timeout": 1, "force_after_timeout": False}))
+    calls = [
+        _call(
+            rng, f"c{number}", QUIET_SECONDS + SECONDS_PER_CALL * number, number % VMS, rng.choice((RESET, POWER_OFF))
         )
-        calls.append(Call(round(at, 3), f"c{number}", rng.choice(CALLERS), "rest", tool, number % VMS, arguments))
-    return calls
+        for number in range(CALLS)
+    ]
+    return calls, [Event(0.0, "fault", options=slow), *losses]
+
+
+def _call(rng: random.Random, name: str, at: float, vm: int, what: tuple[str, dict[str, Any]]) -> Call:
+    tool, arguments = what
+    return Call(round(at, 3), name, rng.choice(CALLERS), "rest", tool, vm, arguments)
 
 
 def _other_objects(rng: random.Random) -> tuple[list[Call], list[Event]]:
