@@ -123,9 +123,16 @@ def bring_down(
 ) -> Step:
     """Shut down a VM that is not off: ask its guest, wait out its grace, then cut the power, ask a person or give up.
 
-    `soft` and `hard` are the labels of the two acts, `phase` is that of the grace.
+    `soft` and `hard` are the labels of the two acts, `phase` is that of the grace. A VM that was started since its
+    guest was asked is left alone: whoever started it wants it to run.
     """
     wish, asked = cast("PowerOff | Resize", job.wish), job.act(soft)
+    if asked is not None and job.act(hard) is None and started_since(asked, seen):
+        return Fail(
+            "started_meanwhile",
+            f"{job.target.name} was started anew after its guest was asked to shut down; it was not forced",
+            "Call again if it is still wanted off.",
+        )
     step = poweroff(job, soft, seen, now, times)
     if asked is None or step is not None:
         return step or Look()

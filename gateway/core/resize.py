@@ -128,9 +128,14 @@ def _ignored(job: Job) -> Fail:
 
 
 def _stop(job: Job, seen: Seen | None, now: Moment, times: EngineTimes) -> Step | None:
-    """Bring the running VM down; None once it was seen off and no request of ours can fell it any more."""
+    """Bring the running VM down; None once it was seen off and no request of ours can fell it any more.
+
+    Or once it was started since: the new size counts then, whoever did that.
+    """
     if job.act("start") is not None:
         return None
+    if _cycled(job, seen):
+        return acting.still_landing(job, now, times)
     if seen is None or not acting.off(seen):
         return acting.bring_down(job, seen, now, times, soft="stop", hard="stop_hard", phase=Phase.STOPPING)
     return acting.still_landing(job, now, times)
@@ -142,6 +147,10 @@ def _change_off(job: Job, seen: Seen | None, now: Moment, times: EngineTimes) ->
     if changed is None or changed.refused is None:
         return None
     act = job.act("change_off")
+    if act is None and _cycled(job, seen):
+        if seen is None or seen.vm is None:
+            return Look()
+        return None if _applied(job, seen.vm) else acting.refusal(changed, seen)
     if act is None:
         return _set_sizes("change_off", _wish(job).wanted())
     if act.answered_at is None:
@@ -149,8 +158,17 @@ def _change_off(job: Job, seen: Seen | None, now: Moment, times: EngineTimes) ->
     return acting.refusal(act, seen)
 
 
+def _cycled(job: Job, seen: Seen | None) -> bool:
+    """Tell whether the VM runs again since its guest was asked to shut down, and no start of ours is known."""
+    stop = job.act("stop")
+    started = stop is not None and seen is not None and seen.running and acting.started_since(stop, seen)
+    return started and job.act("stop_hard") is None and job.act("start") is None
+
+
 def _start(job: Job, seen: Seen | None, now: Moment, times: EngineTimes) -> Step | None:
     """Start the VM that was stopped; that only brings back what was, so it needs no leave after a gap."""
+    if _cycled(job, seen):
+        return None
     return acting.poweron(job, "start", seen, now, times, mends=True) if _wish(job).restart else None
 
 

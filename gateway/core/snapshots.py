@@ -113,8 +113,8 @@ def restore_snapshot(job: Job, seen: Seen | None, now: Moment, times: EngineTime
 def _before_restore(job: Job, seen: Seen | None, now: Moment, times: EngineTimes) -> Step:
     """Bring the VM down where that is allowed, then restore; no shutdown of ours may land after that."""
     wish = cast("RestoreSnapshot", job.wish)
-    down = seen is not None and acting.off(seen)
-    if not job.acts or down:
+    down, stop = seen is not None and acting.off(seen), job.act("stop")
+    if not job.acts or down or (stop is not None and acting.started_since(stop, seen)):
         log = "restore" if acting.may_have_forgotten(job, now, times) else ""
         if seen is None or seen.vm is None or not seen.sought or (log and seen.asked_in_log is None):
             return Look(part=Part("snapshot", wish.snapshot_key), log=log)

@@ -13,6 +13,7 @@ NEVER = PowerOff(wait_seconds=60, force=False)
 UNSAID = PowerOff(wait_seconds=60)
 TAKEN = answered("poweroff", 10.0)
 LOST = asked("poweroff", 10.0)
+SINCE = {"started_before": -500.0}  # what runs with a later start was off meanwhile
 CUT = answered("kill", 80.0)
 CUT_LOST = asked("kill", 80.0)
 ANEW = live("running", 6, started_at=4)  # off and started by somebody else: it is not to be cut once more
@@ -51,6 +52,27 @@ NOT_CUT = "stopped: cancelled; the power of web-1 was not cut"
         ("refused, runs", job_of(FORCE, refused("poweroff")), live("running", 900), at(900), "fail: refused"),
         ("refused, off", job_of(FORCE, refused("poweroff")), observed("stopped"), at(11), "done: off after 11 s"),
         ("taken, off", job_of(FORCE, TAKEN), observed("stopped", 12), at(12), "done: off after 12 s"),
+        (
+            "taken, started by somebody else since",
+            job_of(FORCE, answered("poweroff", 10.0, **SINCE)),
+            live("running", 71, started_at=40),
+            at(71),
+            "fail: started_meanwhile",
+        ),
+        (
+            "no answer, started by somebody else since",
+            job_of(FORCE, asked("poweroff", 10.0, **SINCE)),
+            live("running", 16, started_at=12),
+            at(16),
+            "fail: started_meanwhile",
+        ),
+        (
+            "no answer yet, started by somebody else since",
+            job_of(FORCE, asked("poweroff", 10.0, **SINCE)),
+            live("running", 13, started_at=12),
+            at(13),
+            "wait until 16",
+        ),
         (
             "taken, off and begun at 5",
             job_of(FORCE, TAKEN, begun_at=5.0),

@@ -24,6 +24,8 @@ from resize_cases import (
 
 from gateway.core.decide import next_step
 
+STOPPED = STOP.model_copy(update={"started_before": -500.0})  # what runs with a later start was off meanwhile
+
 
 @pytest.mark.parametrize(
     **table(
@@ -165,6 +167,34 @@ def test_a_size_is_checked_and_stored(job, seen, now, step):
             live("running", 70),
             at(70),
             "undo: still_running",
+        ),
+        (
+            "runs since, whoever started it",
+            job_of(FORCE, CHANGE, STOPPED),
+            live("running", 62, started_at=40, **NEW),
+            at(62),
+            "done: has the new size",
+        ),
+        (
+            "runs since, not looked at",
+            job_of(FORCE, CHANGE, STOPPED),
+            observed("running", 62, started_at=40),
+            at(62),
+            "look",
+        ),
+        (
+            "runs since, the size was not stored",
+            job_of(FORCE, CHANGE_REFUSED, STOPPED),
+            live("running", 62, started_at=40),
+            at(62),
+            "undo: refused",
+        ),
+        (
+            "runs since, the size was stored while it was off",
+            job_of(FORCE, CHANGE_REFUSED, STOPPED),
+            live("running", 62, started_at=40, **NEW),
+            at(62),
+            "done: has the new size",
         ),
         ("cut, waits", job_of(FORCE, CHANGE, STOP, CUT), observed("running", 64), at(64), "wait until 93 or off"),
         (

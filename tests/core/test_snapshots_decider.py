@@ -36,6 +36,7 @@ OFF_ONLY = RestoreSnapshot(snapshot_key=7)
 TAKEN, TAKEN_LOST = answered("create_snapshot", 1.0, made=7), asked("create_snapshot", 1.0)
 GOING, GOING_LOST = answered("delete_snapshot", 1.0), asked("delete_snapshot", 1.0)
 STOP, STOP_LOST = answered("stop", 1.0, "poweroff"), asked("stop", 1.0, "poweroff")
+STOPPED = STOP.model_copy(update={"started_before": -500.0})  # what runs with a later start was off meanwhile
 CUT, CUT_LOST = answered("stop_hard", 62.0, "kill"), asked("stop_hard", 62.0, "kill")
 BACK, BACK_LOST = answered("restore", 10.0), asked("restore", 10.0)
 AGAIN, AGAIN_LOST = answered("start_again", 20.0, "poweron"), asked("start_again", 20.0, "poweron")
@@ -306,6 +307,20 @@ def test_delete_snapshot(job, seen, now, step):
         ),
         ("no grace: watched, never forced", job_of(NO_GRACE, STOP), live("running"), at(2), "wait until 301 or off"),
         ("no grace, over", job_of(NO_GRACE, STOP), live("running", 302), at(302), "undo: still_running"),
+        (
+            "started by somebody else since",
+            job_of(FORCED, STOPPED),
+            sought("running", snapshot(), 62, started_at=40, log=False),
+            at(62),
+            "undo: started_meanwhile",
+        ),
+        (
+            "started since, and restored before",
+            job_of(FORCED, STOPPED),
+            sought("running", snapshot(), 62, started_at=40, log=True),
+            at(62),
+            "recall restore",
+        ),
         ("power cut", job_of(FORCED, STOP, CUT), live("running", 63), at(63), "wait until 92 or off"),
         ("power cut in vain", job_of(FORCED, STOP, CUT), live("running", 93), at(93), "undo: kill_had_no_effect"),
         ("cancelled while it stops", job_of(RESTORE, STOP, cancel=CANCEL), live("running"), at(2), "undo: cancelled"),
