@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import json
 import time
 from collections import Counter
 from typing import Any
@@ -141,13 +142,16 @@ class Callers:
     async def rest(
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None, *, caller: str = "local"
     ) -> tuple[int, Any]:
-        """Return status and JSON of one request to the next gateway in turn. Raises `Unanswered` for a 5xx."""
+        """Return status and JSON of one request to the next gateway in turn.
+
+        Raises `Unanswered` for a 5xx, and for a stream of events that a gateway's end cut off before the answer.
+        """
         url = self.urls[next(self._turn) % len(self.urls)]
         named = {CALLER_HEADER: caller, **(headers or {})}
         async with self.http.request(method, url + path, json=body, headers=named) as response:
             if response.status >= 500:
                 raise Unanswered
-            return response.status, await response.json(content_type=None)
+            return response.status, _told(response.content_type, await response.text())
 
     def _named(self, call: Call, arguments: dict[str, Any]) -> dict[str, Any]:
         """Return the arguments with the VM, under the name that the tool gives it."""
@@ -212,6 +216,16 @@ class Callers:
                 raise Refused("nothing there")
             return list(rows)
         raise Unanswered
+
+
+def _told(content_type: str, body: str) -> Any:
+    """Return the JSON of an answer; an MCP call that takes long is answered by a stream, whose last event it is."""
+    if content_type != "text/event-stream":
+        return json.loads(body) if body else None
+    events = [json.loads(line.removeprefix("data:")) for line in body.splitlines() if line.startswith("data: {")]
+    if not events or "id" not in events[-1]:
+        raise Unanswered
+    return events[-1]
 
 
 def _job_of(job: dict[str, Any] | None, meta: dict[str, Any] | None) -> str:

@@ -57,6 +57,16 @@ def _call(rng: random.Random, name: str, at: float, vm: int, what: tuple[str, di
     return Call(round(at, 3), name, rng.choice(CALLERS), "rest", tool, vm, arguments)
 
 
+def _lost_steps(rng: random.Random) -> tuple[list[Call], list[Event]]:
+    """While every VM's job waits out its grace, Redis loses the queued steps of a quarter of them, again and again."""
+    stop = ("power_off_vm", {"wait_timeout": 2 * GRACE_SECONDS, "force_after_timeout": False})
+    calls = [_call(rng, f"c{vm}", QUIET_SECONDS + vm * 0.05, vm, stop) for vm in range(VMS)]
+    losses = [
+        Event(QUIET_SECONDS + 1.5 + number, "evict", options={"number": rng.randrange(10**6)}) for number in range(4)
+    ]
+    return calls, losses
+
+
 def _other_objects(rng: random.Random) -> tuple[list[Call], list[Event]]:
     """Each VM is renamed or replaced in VergeOS' own UI while one job waits for its guest and another queues behind."""
     calls, events = [], []
@@ -75,4 +85,5 @@ FOCUSES: dict[str, Callable[[random.Random], tuple[list[Call], list[Event]]]] = 
     "slow writes": _slow_writes,
     "two runs": _two_runs,
     "other objects": _other_objects,
+    "lost steps": _lost_steps,
 }

@@ -101,7 +101,7 @@ MUTANTS = {
     "fence": Mutant("the fence of a save", _no_fence, "two runs"),
     "order": Mutant("the order of a VM's jobs", _no_order),
     "look": Mutant("the look before an act", _no_look, "slow writes"),
-    "sweeper": Mutant("the sweeper", _no_sweeper),
+    "sweeper": Mutant("the sweeper", _no_sweeper, "lost steps"),
     "key": Mutant("the idempotency key", _no_key),
     "intent": Mutant("the intent before the act", _no_intent, "slow writes"),
     "identity": Mutant("the check of name, uuid and machine", _no_identity, "other objects"),

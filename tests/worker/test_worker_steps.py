@@ -115,6 +115,16 @@ async def test_force_off_waits_until_the_overtaken_request_can_land_no_more(crew
     assert crew.actions(vm) == ["kill"]
 
 
+async def test_a_vm_that_somebody_started_again_meanwhile_is_not_forced(crew):
+    vm = crew.sim.vm("web-1").ignore_acpi()
+    job = await crew.submit(vm, PowerOff(wait_seconds=1, force=True))
+    await crew.drive(job.id, until=waiting)
+    vm.stop()
+    vm.start()
+    ended = await crew.drive(job.id)
+    assert (ended.trouble.code, crew.actions(vm), vm.running) == ("started_meanwhile", ["poweroff"], True)
+
+
 async def test_a_vm_that_is_gone_ends_a_waiting_job_and_is_no_blindness(sim, redis_url):
     async with crew_on(sim, redis_url, fallback=2.0) as crew:
         vm = sim.vm("web-1").ignore_acpi()
