@@ -1,15 +1,12 @@
 """A running simulator and a plain client of its API."""
 
-import asyncio
-import time
 from contextlib import AsyncExitStack
 
 import aiohttp
 import pytest
 
 from gateway.simulator import Simulator, SimulatorSettings
-
-PATIENCE_SECONDS = 10
+from tests.conftest import eventually
 
 
 class ApiClient:
@@ -76,11 +73,4 @@ def sim(api):
 @pytest.fixture
 def until():
     """Waits until a condition holds, and fails when it never does."""
-
-    async def waiter(condition):
-        ends = time.monotonic() + PATIENCE_SECONDS
-        while not condition():
-            assert time.monotonic() < ends, "the condition never held"
-            await asyncio.sleep(0.005)
-
-    return waiter
+    return eventually

@@ -21,7 +21,7 @@ from pyvergeos import VergeClient
 from pyvergeos.exceptions import AuthenticationError, ConflictError, NotFoundError, ValidationError
 
 GIB = 2**30
-PATIENCE_SECONDS = 10
+PATIENCE_SECONDS = 30
 
 
 @pytest.fixture(scope="module")
