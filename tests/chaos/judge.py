@@ -184,7 +184,7 @@ def _renamed(evidence: Evidence, job: Job, action: Action) -> bool:
     if clean(action.name, NAME_LIMIT) == job.target.name:
         return False
     changes = (other.at for other in evidence.actions if other.table == "vms" and other.key == action.key)
-    return not any(action.at - evidence.step_seconds <= at <= action.at for at in changes)
+    return not any(abs(action.at - at) <= evidence.step_seconds for at in changes)  # it lands a while after `at`
 
 
 def ends(evidence: Evidence) -> Iterator[Violation]:
