@@ -146,7 +146,7 @@ def _name(entry, kind=None):
 
 def requests_told(told):
     """Return the writes that the audit tells of, by method and endpoint."""
-    calls = [call for entry in told if entry["event"] == "answer" for call in entry["calls"]]
+    calls = [call for entry in told if entry["event"] == "answer" for call in entry.get("calls", ())]
     return Counter(f"{call['method']} {call['endpoint'].split('/')[0]}" for call in calls if call["method"] != "GET")
 
 
