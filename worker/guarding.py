@@ -1,13 +1,28 @@
 """What stands between a decided step and its act: the freeze and what is protected, asked again before every act."""
 
+from contextlib import suppress
+
 from gateway.core.access import Caller
-from gateway.core.errors import Forbidden, GatewayError, NotEnrolled, OutsideWindow, Protected
+from gateway.core.errors import (
+    Forbidden,
+    GatewayError,
+    JobEnded,
+    NotEnrolled,
+    OutsideWindow,
+    Protected,
+    UnknownJob,
+    UpstreamError,
+)
 from gateway.core.guard import Freeze, brings_back, harmless
 from gateway.core.job import Job, Phase
 from gateway.core.step import Ask, Fail, Moment, Step, Undo, Wait
 from gateway.services import Services
+from gateway.store.jobs import Moved
+from gateway.telemetry.logs import get_logger
 
 AGAIN = "Call again when the freeze is over."
+
+log = get_logger(__name__)
 
 
 async def frozen(services: Services, job: Job, now: Moment) -> Step | None:
@@ -21,30 +36,60 @@ async def permitted(services: Services, job: Job, step: Step, now: Moment) -> St
 
     What mends is always permitted. A job that may have stopped its object for something else gives that up, and
     brings back what was before; every other one waits for the end of a freeze, and fails on what is protected.
-    What began in its window may end after it. Raises `UpstreamError` where a tag decides and VergeOS does not tell it.
+    What began in its window may end after it. Raises `UpstreamError` where a tag decides and VergeOS does not tell it,
+    `Moved` where the job is another's from now on.
     """
     if not isinstance(step, Ask) or step.mends:
         return step
     freeze = await services.freezing.present()
     if freeze is not None:
         return Undo("frozen", freeze.told(), AGAIN) if left_between(job) else _held(services, freeze, now)
-    if not await services.writers.holds(job.writes_as):
-        refusal = NotEnrolled(f"{job.writes_as} has no VergeOS key enrolled any more")
-        return _refused(job, step, refusal)
     try:
-        await _require_right(services, job)
+        await _require_owner(services, job)
         await _require(services, job, step)
     except (Forbidden, Protected, OutsideWindow) as refusal:
-        return _refused(job, step, refusal)
+        return _refused(job, refusal, f"'{step.action}' was not asked for")
     return step
 
 
-def _refused(job: Job, ask: Ask, refusal: GatewayError) -> Fail | Undo:
+async def in_line(services: Services, job: Job) -> Fail | Undo | None:
+    """Return the end of a job that waits for its turn and whose owner may not have it any more; raises `Moved`.
+
+    What cannot be told for want of VergeOS is asked again when it is the job's turn.
+    """
+    try:
+        await _require_owner(services, job)
+    except Forbidden as refusal:
+        return _refused(job, refusal)
+    except UpstreamError:
+        return None
+    return None
+
+
+def _refused(job: Job, refusal: GatewayError, not_done: str = "") -> Fail | Undo:
     """Return how a job goes on whose next act is not permitted any more."""
     if left_between(job):
         return Undo(refusal.code, refusal.detail, refusal.next_step)
-    done = "nothing was done" if job.begun_at is None else f"'{ask.action}' was not asked for"
+    done = "nothing was done" if job.begun_at is None else not_done
     return Fail(refusal.code, f"{refusal.detail}; {done}", refusal.next_step)
+
+
+async def _require_owner(services: Services, job: Job) -> None:
+    """Raise `Forbidden` where its owner may not have the job done any more and nobody shares it.
+
+    Somebody who does has it from now on, by his own right: then `Moved`.
+    """
+    try:
+        if not await services.writers.holds(job.writes_as):
+            raise NotEnrolled(f"{job.writes_as} has no VergeOS key enrolled any more")
+        await _require_right(services, job)
+    except Forbidden as refusal:
+        if job.joiners:
+            with suppress(Forbidden, JobEnded, UnknownJob):  # somebody was quicker
+                await services.jobs.cancel(job.id, job.owner, may_others=False)
+            log.info("job handed over", was=job.owner, now=job.joiners[0].name, why=refusal.detail)
+            raise Moved(job.id) from None
+        raise
 
 
 async def _require_right(services: Services, job: Job) -> None:

@@ -85,7 +85,7 @@ class StepRun:
             if step is None:
                 first = await self._goes_first(job, now)
                 if first is not None:
-                    return await self._queue(job, first)
+                    return await self._queue(job, first, now)
                 step = next_step(job, self._seen, now, self._times)
             try:
                 step = await guarding.permitted(self._services, job, step, now)
@@ -201,7 +201,10 @@ class StepRun:
                 return other.id
         return None
 
-    async def _queue(self, job: Job, first: str) -> float:
+    async def _queue(self, job: Job, first: str, now: Moment) -> float | None:
+        refused = await guarding.in_line(self._services, job)
+        if refused is not None:
+            return (await self._take(job, refused, now))[1]
         detail = f"waits for job {first}"
         if job.detail != detail:
             await self._save(updated(job, phase=Phase.QUEUED, detail=detail))

@@ -145,10 +145,20 @@ class Problem(_Frozen):
 
 
 class Joiner(_Frozen):
-    """A caller who asked for the same as an open job."""
+    """A caller who asked for the same as an open job; what is not set an older version did not know of."""
 
     name: str
     at: float
+    standing: Standing | None = None
+    needs: tuple[Permission, ...] = ()
+    agent: str | None = None
+    writes_as: str = ""
+
+    @property
+    def takes_over(self) -> dict[str, Any]:
+        """The members of a job that is his from now on."""
+        own = self.model_fields_set - {"name", "at"}
+        return {"owner": self.name, **{name: getattr(self, name) for name in own}}
 
 
 class Job(_Frozen):
@@ -159,7 +169,8 @@ class Job(_Frozen):
     names the views that its read-backs patched, with their generation since; `note` is said to one
     caller and never stored. `before` is the last look before the first act, `at_end` the last one of all. Members
     that a newer version added are kept when an older one saves the record. `agent` is the agent that asked, and whose,
-    `standing` is by what its owner had his right, and `needs` what it takes on the object: asked again before acts.
+    `standing` is by what its owner had his right, and `needs` what it takes on the object: asked again before acts; all
+    of these are his to whom the job was handed over.
     `traceparent` the span of the call, `writes_as` the person whose VergeOS key its acts show (empty: the gateway's).
     """
 

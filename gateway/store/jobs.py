@@ -18,7 +18,7 @@ from gateway.store.keys import DAY_SECONDS, Keys
 from gateway.store.records import dump_joiners, kept, parse, read_many, read_queue
 from gateway.store.writes import add_calls, close_job, write_job
 
-ASKED = (b"cancel", b"answer")  # what must be heard before an act
+ASKED = (b"cancel", b"answer", b"heir")  # what must be heard before an act
 
 
 SUBMITS_AT_ONCE = 16  # each reads on a second connection while it holds one: all of a pool's would wait for ever
@@ -134,7 +134,8 @@ class Jobs:
         if len(others) < len(job.joiners):
             pipe.hset(key, "joiners", dump_joiners(others))
         elif job.owner == caller and others:
-            pipe.hset(key, mapping={"owner": others[0].name, "joiners": dump_joiners(others[1:])})
+            heir = others[0].model_dump_json(exclude_unset=True)
+            pipe.hset(key, mapping={"owner": others[0].name, "heir": heir, "joiners": dump_joiners(others[1:])})
             pipe.smove(self.keys.open_of(caller), self.keys.open_of(others[0].name), job.id)
         elif job.owner == caller or may_others:
             pipe.hset(key, "cancel", Wished(by=caller, at=now).model_dump_json())

@@ -45,7 +45,7 @@ class Keys:
 
     # jobs
     def job(self, job_id: str) -> str:
-        """Hash: `record` (JSON), `fence`, and what callers ask: `cancel`, `answer`, `joiners`. Live, then JOB_DAYS."""
+        """Hash: `record` (JSON), `fence`, and beside them what callers ask. Live, then JOB_DAYS."""
         return self._key("job", job_id)
 
     def job_events(self, job_id: str) -> str:

@@ -22,7 +22,7 @@ def dump(job: Job) -> str:
 
 def dump_joiners(joiners: Iterable[Joiner]) -> bytes:
     """Return the joiners as the hash keeps them."""
-    return orjson.dumps([joiner.model_dump() for joiner in joiners])
+    return orjson.dumps([joiner.model_dump(exclude_unset=True) for joiner in joiners])
 
 
 def parse(fields: dict[bytes, bytes]) -> Job | None:
@@ -49,6 +49,8 @@ def _asked_since(job: Job, fields: dict[bytes, bytes]) -> dict[str, Any]:
         update["cancel"] = Wished.model_validate_json(fields[b"cancel"])
     if b"owner" in fields:
         update["owner"] = fields[b"owner"].decode()
+    if b"heir" in fields:
+        update |= Joiner.model_validate_json(fields[b"heir"]).takes_over
     if b"joiners" in fields:
         update["joiners"] = tuple(Joiner.model_validate(item) for item in orjson.loads(fields[b"joiners"]))
     if b"answer" in fields and job.question is not None and job.question.yes is None:

@@ -212,7 +212,7 @@ async def _join(pipe: Any, jobs: Jobs, draft: Draft, job: Job, idem: str, now: f
     if job.state.final or job.cancel is not None:
         raise WatchError
     names = {job.owner, *(joiner.name for joiner in job.joiners)}
-    joiners = job.joiners if draft.owner in names else (*job.joiners, Joiner(name=draft.owner, at=now))
+    joiners = job.joiners if draft.owner in names else (*job.joiners, _joiner(draft, now))
     pipe.multi()
     pipe.hset(key, "joiners", dump_joiners(joiners))
     pipe.hset(key, "idem", orjson.dumps([*orjson.loads(fields.get(b"idem", b"[]")), idem]))
@@ -220,6 +220,17 @@ async def _join(pipe: Any, jobs: Jobs, draft: Draft, job: Job, idem: str, now: f
     await pipe.execute()
     since = max(round(now - job.created_at), 0)
     return Submitted(job.model_copy(update={"joiners": joiners}), note=f"joined {job.owner}'s job, begun {since} s ago")
+
+
+def _joiner(draft: Draft, now: float) -> Joiner:
+    return Joiner(
+        name=draft.owner,
+        at=now,
+        standing=draft.standing,
+        needs=draft.needs,
+        agent=draft.agent,
+        writes_as=draft.writes_as,
+    )
 
 
 def _stands_for(job_id: str, draft: Draft) -> bytes:

@@ -124,6 +124,7 @@ async def test_open_jobs_are_withdrawn_handed_over_or_must_finish_because_a_vm_i
     assert (await ended(first, behind["id"], team["bob"]))["state"] == "cancelled"
     bobs = (await first.call("GET", f"/jobs/{shared['id']}", headers=team["bob"])).body
     assert (bobs["owner"], bobs["state"]) == ("bob", "working")
+    assert (await first.services.jobs.get(shared["id"])).writes_as == "bob", "with his key, for hers is gone"
     assert waiting.running
 
 
