@@ -1,10 +1,7 @@
 """What each dashboard shows: its panels with their queries, units, thresholds and runbooks."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from panels import RATE, Board, M, Panel, fact, quantiles, risen, share, slowest
 
-M = "vergeos_gateway"
-RATE = "[$__rate_interval]"
 FAULTS = (
     'outcome=~"internal|store_unavailable|audit_unavailable|wrong_site'
     '|vergeos_(error|unreachable|dropped|timeout|busy|certificate|unauthorized|forbidden|bad_answer)"'
@@ -12,63 +9,6 @@ FAULTS = (
 REFUSALS = 'outcome=~"unauthorized|forbidden|frozen|agent_limit|protected|core_network|outside_window|read_only"'
 CHOSEN = 'tool=~"$tool",face=~"$face"'
 RED, ORANGE = "red", "orange"
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One panel: `queries` with their legends, `unit` in Grafana's words, `runbook` the alert that it explains."""
-
-    title: str
-    unit: str
-    queries: Sequence[tuple[str, str]]
-    kind: str = "timeseries"
-    words: str = ""
-    runbook: str = ""
-    width: int = 8
-    height: int = 7
-    thresholds: Sequence[tuple[str, float]] = ()
-
-
-@dataclass(frozen=True)
-class Board:
-    """One dashboard; `variables` are labels that one may choose by, with the metric that has them."""
-
-    uid: str
-    title: str
-    words: str
-    panels: Sequence[Panel]
-    variables: Mapping[str, str] = field(default_factory=dict)
-
-
-def fact(title: str, unit: str, query: str, **more: object) -> Panel:
-    """Return a panel of one number."""
-    return Panel(title, unit, [(query, "")], kind="stat", **{"width": 4, "height": 4, **more})  # type: ignore[arg-type]
-
-
-def quantiles(metric: str, by: str, chosen: str = "") -> list[tuple[str, str]]:
-    """Return the queries of a duration's median and 95th percentile."""
-    legend = f"{{{{{by}}}}} " if by else ""
-    labels = f"le, {by}" if by else "le"
-    buckets = f"sum by ({labels}) (rate({M}_{metric}_bucket{chosen}{RATE}))"
-    return [(f"histogram_quantile({q}, {buckets})", f"{legend}p{q * 100:.0f}") for q in (0.5, 0.95)]
-
-
-def slowest(metric: str, by: str, chosen: str = "") -> list[tuple[str, str]]:
-    """Return the query of the ten highest 95th percentiles."""
-    buckets = f"sum by (le, {by}) (rate({M}_{metric}_bucket{chosen}{RATE}))"
-    return [(f"topk(10, histogram_quantile(0.95, {buckets}))", f"{{{{{by}}}}}")]
-
-
-def risen(metric: str, by: str, window: str) -> str:
-    """Return the query of how much a counter rose, also where it has just begun: `increase` misses the first count."""
-    now = f"{M}_{metric}_total"
-    return f"sum by ({by}) (clamp_min({now} - ({now} offset {window} or {now} * 0), 0))"
-
-
-def share(part: str, whole: str) -> str:
-    """Return the query of a share between 0 and 1; 0 while there is no part."""
-    return f"(sum(rate({part}{RATE})) or vector(0)) / sum(rate({whole}{RATE}))"
-
 
 GATEWAY = Board(
     "vergeos-gateway",
@@ -126,6 +66,19 @@ GATEWAY = Board(
             "reqps",
             [(f"sum by (source) (rate({M}_view_reads_total{RATE}))", "{{source}}")],
             runbook="VergeosGatewayStaleReads",
+        ),
+        Panel(
+            "Age of answers",
+            "s",
+            quantiles("answer_age_seconds", "source"),
+            words="Time since VergeOS was asked for what was answered.",
+            runbook="VergeosGatewayStaleReads",
+        ),
+        Panel(
+            "Reads that joined one under way",
+            "reqps",
+            [(f"sum(rate({M}_view_flights_shared_total{RATE})) or vector(0)", "joined")],
+            words="Callers who asked at once and cost VergeOS one request.",
         ),
         Panel("Reads by view", "reqps", [(f"topk(10, sum by (view) (rate({M}_view_reads_total{RATE})))", "{{view}}")]),
         Panel("Event loop delay", "s", quantiles("event_loop_delay_seconds", "job"), runbook="VergeosGatewaySlow"),
@@ -332,6 +285,19 @@ TEAM = Board(
             "reqps",
             [(f"sum by (outcome) (rate({M}_calls_total{{{REFUSALS}}}{RATE}))", "{{outcome}}")],
             words="What was not permitted, is frozen or protected, or is too much for an agent.",
+        ),
+        Panel(
+            "Too many for one caller",
+            "reqps",
+            [(f"sum by (limit) (rate({M}_limit_refusals_total{RATE}))", "{{limit}}")],
+            words="Calls in a minute, and waits at once, past the limit of their caller.",
+            runbook="VergeosGatewayRunawayAgent",
+        ),
+        Panel(
+            "Changes are frozen",
+            "bool_yes_no",
+            [(f"max by (by) ({M}_changes_frozen)", "by {{by}}")],
+            words="By an administrator's freeze, or by the setting of read-only mode.",
         ),
         Panel(
             "Not let in",

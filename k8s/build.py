@@ -11,7 +11,8 @@ from typing import Any
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-from boards import BOARDS, Board, Panel  # noqa: E402  beside this file
+from boards import BOARDS  # noqa: E402  beside this file
+from panels import Board, Panel  # noqa: E402
 
 RUNBOOKS = "https://git.example.com/vergeos-gateway/blob/main/k8s/README.md"  # a variable of each board
 RULES = HERE / "rules" / "vergeos-gateway.yml"
