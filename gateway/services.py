@@ -99,8 +99,12 @@ class Services:
         return None if right is None or not right.sight_fields else await job_filter(self.views, right, self.keys.site)
 
     async def job_for(self, caller: Caller, job_id: str) -> Job:
-        """Return a job that the caller may see. Raises `UnknownJob`, `StoreError`."""
-        job, seen = await self.jobs.get(job_id), await self.seen_jobs(caller)
+        """Return a job that the caller may see. Raises `UnknownJob`, `StoreError`.
+
+        What he may see is known first, so that a job which is hidden costs what one costs that there is not.
+        """
+        seen = await self.seen_jobs(caller)
+        job = await self.jobs.get(job_id)
         if seen is not None and not seen(job):
             raise unknown_job(job_id)
         return job

@@ -106,7 +106,7 @@ async def resize_drive(
 ) -> Ordered:
     """Enlarge a VM's disk, also while it runs; the guest extends its file system itself. Answers its job."""
     drive = await look_drive(call.services.vergeos, drive_id)
-    target = None if drive is None else await owner_target(call, drive.machine)
+    target = await owner_target(call, None if drive is None else drive.machine)
     if drive is None or target is None:
         raise UnknownObject(f"no VM has a drive {drive_id}", next_step="get_vm_drives lists a VM's drives.")
     size_bytes = gb_as_bytes(new_size_gb)

@@ -161,13 +161,12 @@ async def _tiers(call: Call, target: Target) -> Collection[int]:
 async def _target_of(call: Call, snapshot_key: int) -> Target:
     """Return the VM of a snapshot; of one that is gone, the VM of the job that deleted it.
 
-    So a deletion whose answer was lost can be asked for once more. Raises UnknownObject.
+    So a deletion whose answer was lost can be asked for once more; one of a VM that may not be seen is looked for like
+    one that is gone. Raises UnknownObject.
     """
     snapshot = await look_snapshot(call.services.vergeos, snapshot_key)
-    if snapshot is not None:
-        target = await owner_target(call, snapshot.machine)
-        if target is None:
-            raise _unknown(snapshot_key)
+    target = await owner_target(call, None if snapshot is None else snapshot.machine)
+    if target is not None:
         return target
     wish = DeleteSnapshot(snapshot_key=snapshot_key)
     seen = await call.services.seen_jobs(call.caller)

@@ -41,10 +41,11 @@ def machine_of(row: VmRow) -> MachineKey:
     return row.machine_id
 
 
-async def owner_target(call: Call, machine_key: int) -> Target | None:
-    """Return the VM of a machine as the target of a job, None for any other machine. Raises an UpstreamError."""
-    row = await owner_of(call.views, call.services.vergeos, MachineKey(machine_key))
-    return None if row is None else Target(key=row.id, machine_key=machine_key, name=row.name, uuid=row.uuid)
+async def owner_target(call: Call, machine_key: int | None) -> Target | None:
+    """Return the VM of a machine as the target of a job, None for any other machine, or for none. As `owner_of`."""
+    machine = None if machine_key is None else MachineKey(machine_key)
+    row = await owner_of(call.views, call.services.vergeos, machine)
+    return None if row is None else Target(key=row.id, machine_key=machine, name=row.name, uuid=row.uuid)
 
 
 async def require_room(call: Call, tiers: Collection[int]) -> None:

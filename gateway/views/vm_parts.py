@@ -98,13 +98,17 @@ def by_machine(vms: Rows[VmRow]) -> Mapping[MachineKey, VmRow]:
     return known
 
 
-async def owner_of(views: Reads, vergeos: VergeClient, machine_key: MachineKey) -> VmRow | None:
-    """Return the VM whose machine this is, None for any other machine.
+async def owner_of(views: Reads, vergeos: VergeClient, machine_key: MachineKey | None) -> VmRow | None:
+    """Return the VM whose machine this is, None for any other machine, or for none at all.
 
-    No request where a fresh list is known and has it, else one. Raises an UpstreamError.
+    No request where a fresh list is known and has it, else one. Whoever sees a part of the VMs needs the list whatever
+    the machine, so that he waits for what is hidden as for what is not there. Raises an UpstreamError.
     """
     if views.limited:
-        return by_machine(await views.rows(VMS)).get(machine_key)
+        seen = by_machine(await views.rows(VMS))
+        return None if machine_key is None else seen.get(machine_key)
+    if machine_key is None:
+        return None
     known = await views.known(VMS)
     found = None if known is None else by_machine(known).get(machine_key)
     return await vm_of_machine(vergeos, machine_key) if found is None else found
