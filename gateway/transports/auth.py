@@ -12,10 +12,12 @@ from aiohttp.typedefs import Handler
 from gateway.core.access import LOCAL, Caller
 from gateway.core.errors import Forbidden, MalformedCredentials, StoreError, TooManyFailures, Unauthorized
 from gateway.core.permission import Permission
+from gateway.core.policy import system_facts
 from gateway.core.text import clean
 from gateway.services import Services
 from gateway.transports.address import address_of
 from gateway.transports.context import CALLER
+from gateway.transports.expect import answer_expect
 from gateway.transports.failures import Failures
 from gateway.transports.oidc import Issuer
 from gateway.transports.problems import problem_of
@@ -64,7 +66,7 @@ class Door:
         if self.services.settings.oidc_issuer:
             self.issuer = Issuer(self.services.settings)
             for path in (WELL_KNOWN, f"{WELL_KNOWN}/mcp"):
-                app.router.add_get(path, self.describe)
+                app.router.add_get(path, self.describe, expect_handler=answer_expect)
         app.cleanup_ctx.append(self._watching)
 
     async def serve(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -78,7 +80,7 @@ class Door:
         try:
             caller, until = await self.caller_of(request)
             if request.path == METRICS:
-                caller.require(Permission.READ, METRICS)
+                self._require_figures(caller)
         except (Unauthorized, MalformedCredentials) as error:
             return self._refused(request, error)
         request[CALLER] = caller
@@ -90,6 +92,12 @@ class Door:
             return await self._told_scopes(request, caller, handler)
         finally:
             del self.served[id(request)]
+
+    def _require_figures(self, caller: Caller) -> None:
+        """Raise `Forbidden` for who may not read the whole site: figures count what he does not see, too."""
+        caller.require(Permission.READ, METRICS)
+        if not caller.decide(Permission.READ, system_facts(self.services.settings.site)).allowed:
+            raise Forbidden(f"{METRICS} counts what the whole site does, and {caller.name} may see a part of it")
 
     def _refused(self, request: web.Request, error: Unauthorized | MalformedCredentials) -> web.Response:
         """Answer who cannot prove who he is, and keep that he was here; of what he showed nothing is told."""

@@ -32,11 +32,16 @@ IN_PLAIN = {b"session"}
 
 
 @asynccontextmanager
-async def echoing(sim):
-    """Serve what VergeOS serves, but where a path says so an error that repeats all that was sent."""
+async def echoing(sim, heard=None):
+    """Serve what VergeOS serves, but where a path says so an error that repeats all that was sent.
+
+    `heard` gets all that comes.
+    """
 
     async def relay(request):
         body = await request.read()
+        if heard is not None:
+            heard.append(f"{request.path_qs} {dict(request.headers)} {body.decode()}")
         if any(path in request.path for path in ("vnet_actions", "alarms")):
             told = f"refused: {dict(request.headers)} {body.decode()}"
             return web.json_response({"err": told}, status=422 if request.method == "POST" else 500)

@@ -116,6 +116,16 @@ async def test_what_is_hidden_is_answered_as_what_is_not_there(gateway, ann, pat
         require_nothing_hidden(texts[0], path)
 
 
+async def test_figures_of_the_whole_site_are_for_who_sees_the_whole_site(gateway, ann, root):
+    async def figures(headers):
+        async with gateway.http.get(f"{gateway.url}/metrics", headers=headers) as answer:
+            return answer.status, await answer.text()
+
+    status, text = await figures(ann)
+    assert (status, json.loads(text)["code"]) == (403, "forbidden")
+    assert (await figures(root))[0] == 200
+
+
 async def test_jobs_follow_the_right_on_their_object(gateway, ann, root):
     hidden = (await gateway.call("POST", "/vms/39/poweroff", {}, root)).body["id"]
     shown = (await gateway.call("POST", "/vms/35/poweroff", {}, root)).body["id"]
