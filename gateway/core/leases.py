@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 LEASE_SECONDS = 5.0  # what a killed process held comes back after this, and a second
 TOKEN_SECONDS = 1.0
 SPARE_SECONDS = 1.0  # a lease is given to others this long after its end: what was sent last is over then
+TURN_SECONDS = 2.0  # where there are more processes than units, others come first after this
 SLICE = 2  # the n-th part of a limit is spread over the processes before they need it, so that they need not ask
 UNKNOWN_PROCESSES = 2  # how many a process takes to be there that never reached Redis
 
@@ -47,11 +48,17 @@ class Lease:
         return now >= self.ends_at + (0.0 if self.leaving else SPARE_SECONDS) and (self.leaving or steady)
 
 
-def shares(capacity: int, wants: Mapping[str, Wants]) -> dict[str, int]:
-    """Return how many units each process should have: one each, then rank by rank evenly, then a slice in store."""
-    given = dict.fromkeys(sorted(wants), 0)
+def shares(capacity: int, wants: Mapping[str, Wants], turn: int = 0) -> dict[str, int]:
+    """Return how many units each process should have: one each, then rank by rank evenly, then a slice in store.
+
+    Where there are more processes than units, those that want something have theirs before those that are idle, and
+    with each turn others are the first.
+    """
+    names = sorted(wants)
+    first = turn * capacity % max(len(names), 1)
+    given = dict.fromkeys(names[first:] + names[:first], 0)
     ranks = max(map(len, wants.values()), default=0)
-    goals = [dict.fromkeys(given, 1)]
+    goals = [{process: min(sum(wants[process]), 1) for process in given}, dict.fromkeys(given, 1)]
     goals += [{process: sum(wants[process][: rank + 1]) for process in given} for rank in range(ranks)]
     goals += [dict.fromkeys(given, capacity // (SLICE * max(len(given), 1)))]
     left = capacity
@@ -70,7 +77,7 @@ def _raise(given: dict[str, int], goal: Mapping[str, int], left: int) -> int:
     return left
 
 
-def renewed(capacity: int, me: str, mine: Units, others: Mapping[str, Units]) -> Units:
+def renewed(capacity: int, me: str, mine: Units, others: Mapping[str, Units], turn: int) -> Units:
     """Return what this process holds from now on: never more than others leave, never less than it uses.
 
     Where processes are set to different limits, as while a setting is rolled out, the lowest is that of all.
@@ -78,7 +85,7 @@ def renewed(capacity: int, me: str, mine: Units, others: Mapping[str, Units]) ->
     if not capacity:
         return mine
     capacity = min([capacity, *(units.limit for units in others.values() if units.limit)])
-    fair = shares(capacity, {me: mine.wants, **{other: units.wants for other, units in others.items()}})[me]
+    fair = shares(capacity, {me: mine.wants, **{other: units.wants for other, units in others.items()}}, turn)[me]
     free = capacity - sum(units.held for units in others.values())
     return replace(mine, held=max(mine.busy, min(fair, free)))
 
@@ -153,8 +160,9 @@ def next_lease(others: Mapping[str, Lease], me: str, mine: Lease, limits: Slice)
     """Return this process' lease as it goes on beside those of the others."""
     if mine.leaving:
         return replace(mine, places=_used(mine.places), tokens=_used(mine.tokens))
-    places = renewed(limits.concurrent, me, mine.places, {name: lease.places for name, lease in others.items()})
-    tokens = renewed(limits.per_second, me, mine.tokens, {name: lease.tokens for name, lease in others.items()})
+    turn = int(mine.ends_at // TURN_SECONDS)
+    places = renewed(limits.concurrent, me, mine.places, {name: lease.places for name, lease in others.items()}, turn)
+    tokens = renewed(limits.per_second, me, mine.tokens, {name: lease.tokens for name, lease in others.items()}, turn)
     return replace(mine, places=places, tokens=tokens)
 
 

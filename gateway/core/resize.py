@@ -55,7 +55,7 @@ def _change(job: Job, seen: Seen | None, now: Moment, times: EngineTimes) -> Ste
     """Store the new sizes; None once they are stored, or must wait until the VM is off."""
     act = job.act("change")
     if act is None:
-        return _first_look(job, seen, now, times)
+        return _first_look(job, seen, now, times) if job.act("stop") is None else None
     if act.answered_at is None:
         return _unanswered_sizes(job, act, _wish(job).wanted(), seen, now, times)
     if job.act("stop") is not None or (act.refused is not None and _must_cycle(job)):
@@ -65,14 +65,16 @@ def _change(job: Job, seen: Seen | None, now: Moment, times: EngineTimes) -> Ste
     return acting.refusal(act, seen) or (None if _applied(job, seen.vm) else _ignored(job))
 
 
-def _first_look(job: Job, seen: Seen | None, now: Moment, times: EngineTimes) -> Step:
+def _first_look(job: Job, seen: Seen | None, now: Moment, times: EngineTimes) -> Step | None:
+    """Check the wish and store it; None where it is stored already and only the power cycle is missing."""
     rooms = _wish(job).ram_mb is not None and _wish(job).may_stop
     if seen is None or seen.vm is None or seen.rooms < rooms:
         return Look(rooms=rooms)
-    if _applied(job, seen.vm) and not (seen.vm.need_restart and _must_cycle(job)):
+    stored = _applied(job, seen.vm)
+    if stored and not (seen.vm.need_restart and _must_cycle(job)):
         return Done("had these sizes already", {**_told(seen.vm), "changed": False})
-    limits = _refused_by_limits(job, seen.vm, seen.room_mb)
-    return limits or acting.under_way(job, seen, now, times) or _set_sizes("change", _wish(job).wanted())
+    held = _refused_by_limits(job, seen.vm, seen.room_mb) or acting.under_way(job, seen, now, times)
+    return held or (None if stored else _set_sizes("change", _wish(job).wanted()))
 
 
 def _refused_by_limits(job: Job, vm: VmLook, room_mb: int | None) -> Fail | None:

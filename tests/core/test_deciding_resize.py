@@ -40,7 +40,7 @@ STOPPED = STOP.model_copy(update={"started_before": -500.0})  # what runs with a
             job_of(CYCLE),
             live("running", need_restart=True, **NEW),
             at(1),
-            "ask change",
+            "ask stop",
         ),
         (
             "has these sizes, not in force, not to be stopped",
@@ -120,6 +120,8 @@ def test_a_size_is_checked_and_stored(job, seen, now, step):
         ),
         ("no answer yet, off", job_of(CYCLE, CHANGE, STOP_LOST), live("stopped", 7, **NEW), at(7), "wait until 8"),
         ("no answer, off", job_of(CYCLE, CHANGE, STOP_LOST), live("stopped", 8, **NEW), at(8), "ask start to mend"),
+        ("stored before the job, off", job_of(CYCLE, STOP), live("stopped", 8, **NEW), at(8), "ask start to mend"),
+        ("stored before the job, waits", job_of(CYCLE, STOP), observed("running", 61), at(61), "wait until 62 or off"),
         ("refused", job_of(CYCLE, CHANGE, refused("stop", 2, "poweroff")), live("running", 3), at(3), "undo: refused"),
         ("waits", job_of(CYCLE, CHANGE, STOP), observed("running", 61), at(61), "wait until 62 or off"),
         (

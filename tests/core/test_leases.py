@@ -34,6 +34,13 @@ def test_an_idle_process_has_a_slice_in_store_so_that_it_need_not_ask():
     assert shares(10, dict.fromkeys("ab", (0, 0, 0, 0))) == {"a": 2, "b": 2}
 
 
+def test_more_processes_than_units_leave_nobody_out():
+    idle, busy = (0, 0, 0, 0), (0, 3, 0, 0)
+    assert shares(5, dict.fromkeys("abcdefg", idle) | {"h": busy})["h"] == 1
+    turns = [shares(5, dict.fromkeys("abcdefgh", busy), turn) for turn in range(2)]
+    assert all(any(turn[name] for turn in turns) for name in "abcdefgh")
+
+
 @dataclass
 class Process:
     slice: Slice
