@@ -28,10 +28,17 @@ class Metrics:
 
     def __init__(self, *, platform: bool = False) -> None:
         self.registry = CollectorRegistry()
-        registry = self.registry
-        self.platform = PlatformMetrics(registry) if platform else None
-        build = Gauge(f"{PREFIX}_build_info", "The running version; always 1.", ["version"], registry=registry)
-        build.labels(__version__).set(1)
+        self.platform = PlatformMetrics(self.registry) if platform else None
+        self._declare_calls(self.registry)
+        self._declare_vergeos(self.registry)
+        self._declare_jobs(self.registry)
+        self._declare_queue(self.registry)
+        self._declare_listeners(self.registry)
+        self._declare_process(self.registry)
+        self._callers: dict[str, str] = {}
+        self._called: dict[tuple[str, str, str, str], tuple[Count, Count, Spread]] = {}
+
+    def _declare_calls(self, registry: CollectorRegistry) -> None:
         self.calls = Counts(f"{PREFIX}_calls", "Calls of tools.", ["tool", "face", "outcome"], registry)
         self.call_seconds = Spreads(
             f"{PREFIX}_call_duration_seconds", "Time of a call.", ["tool", "face"], CALL_SECONDS, registry
@@ -43,6 +50,26 @@ class Metrics:
             AGE_SECONDS,
             registry,
         )
+        self.caller_calls = Counts(
+            f"{PREFIX}_caller_calls",
+            f"Calls by who made them; past {MOST_CALLERS} callers `{OTHER}`.",
+            ["caller", "kind"],
+            registry,
+        )
+        proofs = Counts(
+            f"{PREFIX}_authentications", "Callers who proved who they are, or could not.", ["outcome"], registry
+        )
+        self.known_callers, self.unknown_callers = proofs.labels("ok"), proofs.labels("unauthorized")
+        self.refusals = Counter(
+            f"{PREFIX}_limit_refusals",
+            "Calls and waits that were too many for one caller.",
+            ["limit"],
+            registry=registry,
+        )
+        for limit in ("calls", "waits"):
+            self.refusals.labels(limit)
+
+    def _declare_vergeos(self, registry: CollectorRegistry) -> None:
         self.upstream = Counter(
             f"{PREFIX}_vergeos_requests", "Requests sent to VergeOS.", ["endpoint", "outcome"], registry=registry
         )
@@ -70,10 +97,15 @@ class Metrics:
             buckets=UPSTREAM_SECONDS,
             registry=registry,
         )
+        self.blind = Gauge(
+            f"{PREFIX}_vergeos_unseen_seconds", "Since when VergeOS cannot be seen; 0 = it can.", registry=registry
+        )
         self.reads = Counts(f"{PREFIX}_view_reads", "Reads of views.", ["view", "source"], registry)
         self.flights_shared = Counts(
             f"{PREFIX}_view_flights_shared", "Reads of views that joined one under way.", ["view"], registry
         )
+
+    def _declare_jobs(self, registry: CollectorRegistry) -> None:
         self.jobs_ended = Counter(f"{PREFIX}_jobs_ended", "Jobs that ended.", ["kind", "state"], registry=registry)
         self.jobs_failed = Counter(
             f"{PREFIX}_jobs_failed", "Jobs that failed, by cause.", ["kind", "code"], registry=registry
@@ -96,6 +128,8 @@ class Metrics:
         self.step_seconds = Histogram(
             f"{PREFIX}_job_step_duration_seconds", "Time of one step.", buckets=UPSTREAM_SECONDS, registry=registry
         )
+
+    def _declare_queue(self, registry: CollectorRegistry) -> None:
         self.swept = Counter(f"{PREFIX}_jobs_swept", "Jobs whose lost step was queued again.", registry=registry)
         self.queue_lag = Gauge(f"{PREFIX}_queue_lag_seconds", "Age of the oldest step that is due.", registry=registry)
         self.queue_ready = Gauge(f"{PREFIX}_queue_ready_steps", "Steps that are due.", registry=registry)
@@ -105,36 +139,21 @@ class Metrics:
         )
         self.leader = Gauge(f"{PREFIX}_leader_alive", "1 while a worker watches and sweeps.", registry=registry)
         self.workers = Gauge(f"{PREFIX}_workers_alive", "Workers with a fresh heartbeat.", registry=registry)
-        self.blind = Gauge(
-            f"{PREFIX}_vergeos_unseen_seconds", "Since when VergeOS cannot be seen; 0 = it can.", registry=registry
-        )
         self.frozen = Gauge(
             f"{PREFIX}_changes_frozen", "1 while no change is accepted, by what stops them.", ["by"], registry=registry
         )
-        self.refusals = Counter(
-            f"{PREFIX}_limit_refusals",
-            "Calls and waits that were too many for one caller.",
-            ["limit"],
-            registry=registry,
-        )
-        for limit in ("calls", "waits"):
-            self.refusals.labels(limit)
+
+    def _declare_listeners(self, registry: CollectorRegistry) -> None:
         self.followers = Gauge(f"{PREFIX}_event_followers", "Who follows a job's events now.", registry=registry)
         self.followers_dropped = Counter(
             f"{PREFIX}_event_followers_dropped", "Followers cut off for reading too slowly.", registry=registry
         )
         self.sessions = Gauge(f"{PREFIX}_mcp_sessions", "MCP sessions known to this process.", registry=registry)
         self.streams = Gauge(f"{PREFIX}_mcp_streams", "MCP sessions that listen on a stream here.", registry=registry)
-        self.caller_calls = Counts(
-            f"{PREFIX}_caller_calls",
-            f"Calls by who made them; past {MOST_CALLERS} callers `{OTHER}`.",
-            ["caller", "kind"],
-            registry,
-        )
-        proofs = Counts(
-            f"{PREFIX}_authentications", "Callers who proved who they are, or could not.", ["outcome"], registry
-        )
-        self.known_callers, self.unknown_callers = proofs.labels("ok"), proofs.labels("unauthorized")
+
+    def _declare_process(self, registry: CollectorRegistry) -> None:
+        build = Gauge(f"{PREFIX}_build_info", "The running version; always 1.", ["version"], registry=registry)
+        build.labels(__version__).set(1)
         self.loop_delay = Histogram(
             f"{PREFIX}_event_loop_delay_seconds",
             "How late the event loop wakes a sleeper.",
@@ -142,8 +161,6 @@ class Metrics:
             registry=registry,
         )
         ProcessCollector(namespace=PREFIX, registry=registry)
-        self._callers: dict[str, str] = {}
-        self._called: dict[tuple[str, str, str, str], tuple[Count, Count, Spread]] = {}
 
     def called(self, tool: str, face: str, caller: Caller, outcome: str, seconds: float) -> None:
         """Count one call; `outcome` is "ok" or the code of its error. Series are looked up once and kept at hand."""

@@ -23,7 +23,7 @@ from tests.bench.machine import (
     worst_ms,
 )
 from tests.bench.reads import limited_caller
-from tests.journeys.conftest import free_port
+from tests.conftest import free_port
 
 FEW, MANY = 100, 10_000
 UNLIMITED = {"VERGEOS_REQUESTS_PER_SECOND": "0", "VERGEOS_REQUESTS_PER_HOUR": "0"}

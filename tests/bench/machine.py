@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gateway.store.embedded import server_binary
-from tests.journeys.conftest import free_port
+from tests.conftest import free_port
 
 ROUNDS, SECONDS, CLIENTS = 5, 3, 32
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from gateway.simulator import Simulator, SimulatorSettings
 from tests.bench.machine import ROUNDS, gateway_on, key_of, process, rate, ratios, require_tools, wait_for
-from tests.journeys.conftest import free_port
+from tests.conftest import free_port
 
 BARE = """
 import sys

@@ -23,7 +23,7 @@ from tests.bench.machine import (
     require_tools,
     wait_for,
 )
-from tests.journeys.conftest import free_port
+from tests.conftest import free_port
 
 PATH = "/vms?limit=50"
 CONFIGURATION = """

@@ -15,8 +15,7 @@ import aiohttp
 from gateway.store.embedded import server_binary
 from tests.chaos.child import MUTANT, SKEW
 from tests.chaos.evidence import GoneBack
-from tests.conftest import RedisServer, eventually
-from tests.journeys.conftest import free_port
+from tests.conftest import RedisServer, eventually, free_port
 
 START_SECONDS = 60  # of one process, on a machine that has other work
 SITE = "chaos"

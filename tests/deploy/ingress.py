@@ -8,9 +8,8 @@ from pathlib import Path
 import aiohttp
 import yaml
 
-from tests.conftest import eventually
+from tests.conftest import eventually, free_port
 from tests.deploy.programs import ROOT, documents, program
-from tests.journeys.conftest import free_port
 
 HOST = "vergeos-mcp.example.com"
 

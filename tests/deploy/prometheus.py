@@ -9,9 +9,8 @@ from typing import Any
 import aiohttp
 import yaml
 
-from tests.conftest import eventually
+from tests.conftest import eventually, free_port
 from tests.deploy.programs import ROOT, program
-from tests.journeys.conftest import free_port
 
 START_SECONDS = 30
 

@@ -12,6 +12,7 @@ import pytest
 
 from gateway.simulator import Simulator, SimulatorSettings
 from tests.conftest import PATIENCE_SECONDS, eventually, free_port
+from tests.journeys.inprocess import house
 
 START_SECONDS = 30
 MOST_SPEED = 4.0  # of an engine in a process of its own: half a second for a request on a busy machine
@@ -127,3 +128,17 @@ async def system(speed, own_redis, tmp_path):
         started.environment["ENGINE_SPEED"] = str(min(speed, MOST_SPEED))
         yield started
         await started.stop()
+
+
+@pytest.fixture
+async def gateway(sim, settings):
+    """A gateway with a worker in the test's own process; each file says with which `settings`."""
+    async with house(sim, settings) as served:
+        yield served
+
+
+@pytest.fixture
+async def idle(sim, settings):
+    """A gateway without a worker: what is asked of it stays queued until the test starts one."""
+    async with house(sim, settings, workers=0) as served:
+        yield served

@@ -25,12 +25,6 @@ def settings(sim, redis_url):
     return engine_settings(sim, redis_url).model_copy(update={"port": free_port()})
 
 
-@pytest.fixture
-async def gateway(sim, settings):
-    async with house(sim, settings) as served:
-        yield served
-
-
 def environment(url, **more):
     return os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "VERGEOS_MCP_URL": url, **more}
 

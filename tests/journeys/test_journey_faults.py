@@ -32,22 +32,9 @@ def settings(sim, redis_url):
 
 
 @pytest.fixture
-async def gateway(sim, settings):
-    async with house(sim, settings) as served:
-        yield served
-
-
-@pytest.fixture
 async def soon_held(sim, redis_url):
     """A gateway whose jobs look for themselves soon after the watcher sees nothing any more."""
     async with house(sim, engine_settings(sim, redis_url, fallback=8.0)) as served:
-        yield served
-
-
-@pytest.fixture
-async def idle(sim, settings):
-    """A gateway without a worker: what is asked of it stays queued until the test starts one."""
-    async with house(sim, settings, workers=0) as served:
         yield served
 
 

@@ -17,19 +17,6 @@ def settings(sim, redis_url):
     return engine_settings(sim, redis_url)
 
 
-@pytest.fixture
-async def gateway(sim, settings):
-    async with house(sim, settings) as served:
-        yield served
-
-
-@pytest.fixture
-async def idle(sim, settings):
-    """A gateway without a worker."""
-    async with house(sim, settings, workers=0) as served:
-        yield served
-
-
 async def test_wait_answers_the_finished_job_and_a_wait_that_is_too_short_answers_its_present_state(gateway):
     vm = gateway.sim.vm("web-1")
     done = await gateway.call("POST", f"/vms/{vm.key}/poweroff?wait=20", {"wait_timeout": 60})

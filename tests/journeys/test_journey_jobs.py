@@ -21,19 +21,6 @@ def settings(sim, redis_url):
     return engine_settings(sim, redis_url)
 
 
-@pytest.fixture
-async def gateway(sim, settings):
-    async with house(sim, settings) as served:
-        yield served
-
-
-@pytest.fixture
-async def idle(sim, settings):
-    """A gateway without a worker: what is asked of it stays queued until the test starts one."""
-    async with house(sim, settings, workers=0) as served:
-        yield served
-
-
 async def ids(gateway):
     return [job["id"] for job in (await gateway.get("/jobs")).body]
 

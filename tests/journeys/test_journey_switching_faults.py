@@ -1,7 +1,6 @@
 """Networks and tenants through the whole house: each effect once, whatever VergeOS or a worker does meanwhile."""
 
 import pytest
-from inprocess import house
 from kinds import (
     ACT_FAULTS,
     READ_FAULTS,
@@ -28,19 +27,6 @@ SLOW_PARTS += [(vnet_actions, "APPLY_SECONDS"), (tenant_actions, "STOP_SECONDS")
 @pytest.fixture
 def settings(sim, redis_url):
     return quick_settings(sim, redis_url)
-
-
-@pytest.fixture
-async def gateway(sim, settings):
-    async with house(sim, settings) as served:
-        yield served
-
-
-@pytest.fixture
-async def idle(sim, settings):
-    """A gateway without a worker: what is asked of it stays queued until the test starts one."""
-    async with house(sim, settings, workers=0) as served:
-        yield served
 
 
 @pytest.fixture

@@ -14,8 +14,7 @@ from mcp.client.auth.extensions.client_credentials import ClientCredentialsOAuth
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.auth import OAuthClientInformationFull, OAuthClientMetadata, OAuthToken
 
-from tests.conftest import eventually
-from tests.journeys.conftest import free_port
+from tests.conftest import eventually, free_port
 from tests.journeys.inprocess import house
 from tests.npm import available, install
 from tests.rights.provider import HERE, REDIRECT, provider, secret_of, signed_in, signing_key

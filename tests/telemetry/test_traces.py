@@ -11,8 +11,7 @@ from oteltap import OtelTapHttpProtobufReceiver, OtelTapHttpProtobufReceiverSett
 
 from gateway.telemetry import traces
 from gateway.telemetry.traces import tracing
-from tests.conftest import eventually, fast_settings
-from tests.journeys.conftest import free_port
+from tests.conftest import eventually, fast_settings, free_port
 from tests.journeys.inprocess import house
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
