@@ -13,6 +13,7 @@ from gateway.telemetry.loop import watched_loop
 from gateway.tools import CATALOG as ALL_TOOLS
 from gateway.transports import auth, docs_page, probes, problems, rest
 from gateway.transports.context import CATALOG, SERVICES
+from gateway.transports.expect import new_app
 from gateway.transports.mcp import build_server
 from gateway.transports.mcp_http import McpEndpoint
 from gateway.transports.selection import select
@@ -30,7 +31,7 @@ class CannotStart(GatewayError):
 def create_app(services: Services, catalog: Catalog = ALL_TOOLS) -> web.Application:
     """Return the application with all faces of what the setting TOOLS leaves of the catalog. Raises `CannotStart`."""
     catalog = _served_part(catalog, services.settings.tools)
-    app = web.Application(client_max_size=MAX_BODY_BYTES)
+    app = new_app(client_max_size=MAX_BODY_BYTES)
     app[SERVICES] = services
     app[CATALOG] = catalog
     problems.install(app)
@@ -54,7 +55,7 @@ def _served_part(catalog: Catalog, choice: str) -> Catalog:
 
 def _metrics_app(services: Services) -> web.Application:
     """Return the application of a port of its own for `/metrics` and `/livez`."""
-    app = web.Application()
+    app = new_app()
     app[SERVICES] = services
     problems.install(app)
     probes.mount(app)

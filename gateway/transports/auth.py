@@ -17,7 +17,6 @@ from gateway.core.text import clean
 from gateway.services import Services
 from gateway.transports.address import address_of
 from gateway.transports.context import CALLER
-from gateway.transports.expect import answer_expect
 from gateway.transports.failures import Failures
 from gateway.transports.oidc import Issuer
 from gateway.transports.problems import problem_of
@@ -66,7 +65,7 @@ class Door:
         if self.services.settings.oidc_issuer:
             self.issuer = Issuer(self.services.settings)
             for path in (WELL_KNOWN, f"{WELL_KNOWN}/mcp"):
-                app.router.add_get(path, self.describe, expect_handler=answer_expect)
+                app.router.add_get(path, self.describe)
         app.cleanup_ctx.append(self._watching)
 
     async def serve(self, request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -8,7 +8,6 @@ import orjson
 from aiohttp import hdrs, web
 
 from gateway.transports.context import CATALOG
-from gateway.transports.expect import answer_expect
 from gateway.transports.openapi import document
 
 POLICY = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -22,13 +21,11 @@ ASSETS = {
 def mount(app: web.Application) -> None:
     """Add the document of `app[CATALOG]`, made once, and the page with its assets."""
     body = orjson.dumps(document(app[CATALOG]))
-    app.router.add_get(
-        "/openapi.json", partial(_serve, body=body, content_type="application/json"), expect_handler=answer_expect
-    )
+    app.router.add_get("/openapi.json", partial(_serve, body=body, content_type="application/json"))
     folder = files("gateway.transports") / "assets"
     for path, (name, content_type) in ASSETS.items():
         asset = (folder / name).read_bytes()
-        app.router.add_get(path, partial(_serve, body=asset, content_type=content_type), expect_handler=answer_expect)
+        app.router.add_get(path, partial(_serve, body=asset, content_type=content_type))
 
 
 async def _serve(request: web.Request, *, body: bytes, content_type: str) -> web.Response:

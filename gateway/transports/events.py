@@ -13,7 +13,6 @@ from gateway.core.events import JobEvent
 from gateway.services import Services
 from gateway.transports.arguments import json_object
 from gateway.transports.context import CATALOG, SERVICES, caller_of
-from gateway.transports.expect import answer_expect
 
 PING_SECONDS = 15.0  # proxies cut what is silent for a minute or so
 PING = b": ping\n\n"
@@ -37,10 +36,8 @@ def job_path(job_id: str) -> str:
 def mount(app: web.Application, *, ping_seconds: float = PING_SECONDS) -> None:
     """Add the event stream of a job and the answer to its question; a stream pings after so much silence."""
     path = job_path("{job_id}")
-    app.router.add_get(
-        f"{path}/events", partial(follow_job, ping_seconds=ping_seconds), allow_head=False, expect_handler=answer_expect
-    )
-    app.router.add_post(f"{path}/input", answer_job, expect_handler=answer_expect)
+    app.router.add_get(f"{path}/events", partial(follow_job, ping_seconds=ping_seconds), allow_head=False)
+    app.router.add_post(f"{path}/input", answer_job)
 
 
 async def follow_job(request: web.Request, *, ping_seconds: float) -> web.StreamResponse:

@@ -15,7 +15,6 @@ from gateway.core.access import Caller
 from gateway.core.errors import GatewayError
 from gateway.services import Services
 from gateway.transports.context import CATALOG, caller_of
-from gateway.transports.expect import answer_expect
 from gateway.transports.mcp_door import FACE
 from gateway.transports.mcp_exchange import PING_SECONDS, Exchange
 from gateway.transports.mcp_modern import answer_modern, take_modern_notification
@@ -83,7 +82,7 @@ class McpEndpoint:
             ("POST", "/messages", self._event_streams.post),
             ("POST", "/message", self._plain),
         ):
-            app.router.add_route(method, path, self._guarded(serve), expect_handler=answer_expect)
+            app.router.add_route(method, path, self._guarded(serve))
         app.cleanup_ctx.append(self._open)
         app.on_shutdown.append(self._shut_down)
 

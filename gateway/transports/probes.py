@@ -13,7 +13,6 @@ from gateway.core.errors import StoreError
 from gateway.core.guard import moment
 from gateway.services import Services
 from gateway.transports.context import SERVICES
-from gateway.transports.expect import answer_expect
 
 REDIS_SECONDS = 1.0
 RETRY_SECONDS = 5
@@ -35,15 +34,15 @@ ENTRANCES = {
 
 def mount(app: web.Application) -> None:
     """Add `/`, `/health`, `/livez` and `/readyz`."""
-    app.router.add_get("/", index, expect_handler=answer_expect)
-    app.router.add_get("/health", health, expect_handler=answer_expect)
-    app.router.add_get("/livez", live, expect_handler=answer_expect)
-    app.router.add_get("/readyz", ready, expect_handler=answer_expect)
+    app.router.add_get("/", index)
+    app.router.add_get("/health", health)
+    app.router.add_get("/livez", live)
+    app.router.add_get("/readyz", ready)
 
 
 def mount_metrics(app: web.Application) -> None:
     """Add `/metrics`; apart from the others, since it may stand on a port of its own."""
-    app.router.add_get("/metrics", metrics, expect_handler=answer_expect)
+    app.router.add_get("/metrics", metrics)
 
 
 async def index(request: web.Request) -> web.Response:

@@ -23,6 +23,7 @@ HTTP_PROBLEMS = {
     405: ("method_not_allowed", "Use a method that the Allow header names."),
     408: ("request_timeout", "Send the whole body at once."),
     413: ("too_large", "Send less in one request."),
+    417: ("expectation_failed", "Expect nothing, or 100-continue."),
 }
 """Code and next step of the server's own refusals; others are called by their HTTP reason."""
 
@@ -46,9 +47,9 @@ async def as_problems(request: web.Request, handler: Handler) -> web.StreamRespo
     except web.HTTPException as refusal:
         if refusal.status < 400:
             raise
-        return _of_refusal(request, refusal)
+        return of_refusal(request, refusal)
     except web.RequestPayloadError:
-        return _of_refusal(request, web.HTTPBadRequest(reason="Unreadable Body"))
+        return of_refusal(request, web.HTTPBadRequest(reason="Unreadable Body"))
     except Exception:
         if request.writer.output_size > 0:
             raise  # a stream has begun: the server logs it and cuts the connection
@@ -67,7 +68,8 @@ def problem_of(error: GatewayError) -> web.Response:
     return _response(error.status, error.code, error.as_problem(), headers)
 
 
-def _of_refusal(request: web.Request, refusal: web.HTTPException) -> web.Response:
+def of_refusal(request: web.Request, refusal: web.HTTPException) -> web.Response:
+    """Return the response that tells a refusal of the server's own: its code, what was refused, and the next step."""
     named = refusal.reason.lower().replace(" ", "_")
     code, next_step = HTTP_PROBLEMS.get(refusal.status, (named, "Correct the request and send it again."))
     what = f"{request.method} {clean(request.path, SHOWN_CHARACTERS)}"

@@ -18,7 +18,6 @@ from gateway.core.tool import Tool
 from gateway.transports import arguments, events
 from gateway.transports.address import address_of
 from gateway.transports.context import CATALOG, SERVICES, TRACEPARENT, caller_of
-from gateway.transports.expect import answer_expect
 from gateway.transports.ready import Ready
 
 CLIENT_CHARACTERS, REASON_CHARACTERS = 100, 200
@@ -173,6 +172,6 @@ def _pattern(path: str) -> str:
 
 def _add(app: web.Application, method: str, path: str, handler: Handler) -> None:
     if method == hdrs.METH_GET:
-        app.router.add_get(path, handler, expect_handler=answer_expect)  # HEAD as well
+        app.router.add_get(path, handler)  # HEAD as well
     else:
-        app.router.add_route(method, path, handler, expect_handler=answer_expect)
+        app.router.add_route(method, path, handler)

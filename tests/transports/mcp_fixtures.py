@@ -28,6 +28,7 @@ from gateway.store.mailboxes import Mailboxes
 from gateway.store.sealing import Sealing
 from gateway.telemetry.metrics import Metrics
 from gateway.transports.context import SERVICES
+from gateway.transports.expect import new_app
 from gateway.transports.mcp import build_server
 from gateway.transports.mcp_http import McpEndpoint
 
@@ -222,7 +223,7 @@ async def serving(server=None, memory=None, **options) -> AsyncIterator[Served]:
 @asynccontextmanager
 async def _serving(services, server, options) -> AsyncIterator[Served]:
     endpoint = McpEndpoint(server or build_server(CATALOG, lambda: services), services, **options)
-    app = web.Application()
+    app = new_app()
     app[SERVICES] = services
     endpoint.mount(app)
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=2 * SOON_SECONDS)

@@ -1,6 +1,7 @@
 """Whatever headers come, with credentials and without: no fault of ours, nothing hidden, no part of a token back."""
 
 import asyncio
+import itertools
 import json
 
 import pytest
@@ -116,6 +117,23 @@ async def front(sim, settings):
             eve = await key(built, "eve", "viewer", select=("name=app-*|mail-1",))
             key_of_eve = eve["Authorization"].removeprefix("Bearer ").encode()
             yield Front(built.url, {"key": key_of_eve, "token": idp.token(sub="nobody").encode()})
+
+
+async def test_an_odd_expectation_is_refused_wherever_it_is_sent(front):
+    nowhere = ((b"GET", b"/no/such/route", None), (b"DELETE", b"/vms", None))
+    for (method, path, _), odd in itertools.product(
+        (*DOORS.values(), *nowhere), (b"\xff", b"tea", b"100-continue,\xe4")
+    ):
+        head = head_of(method, path, ((b"Host", b"localhost"), (b"Connection", b"close"), (b"Expect", odd)))
+        answered = await asyncio.to_thread(exchange, front.port, head)
+        assert (answered.status, answered.media) == (417, "application/problem+json"), (path, odd)
+        assert json.loads(answered.body)["code"] == "expectation_failed"
+
+
+async def test_who_waits_to_be_told_to_go_on_is_told(front):
+    own = ((b"Host", b"localhost"), (b"Connection", b"close"), (b"Content-Length", b"2"), (b"Expect", b"100-Continue"))
+    answered = await asyncio.to_thread(exchange, front.port, head_of(b"POST", b"/tools/list_vms", own), b"{}")
+    assert (answered.status, answered.body[:12]) == (100, b"HTTP/1.1 401")
 
 
 WAYS = pytest.mark.parametrize("way", [send_all, send_strange])
