@@ -1,4 +1,4 @@
-"""The stored rows of views: filled by refills, patched by jobs; and who of all processes may refill now.
+"""The stored rows of views: filled by refills, patched by jobs and single reads; and who may refill now.
 
 Each change raises a view's generation: Redis' time in microseconds, or one more than the last, so that it never
 goes back, not even when Redis has lost everything. A patch is remembered until the next fill, since a refill that
@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
-from typing import Final, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import orjson
 from redis.exceptions import WatchError
@@ -194,15 +194,40 @@ class ViewStore:
                 pipe.hset(meta, PATCH + key, patch.as_json())
                 if state.as_of is not None:
                     self._put_row(pipe, name, key, row, patch.over(row, generation - 1))
-            pipe.hset(meta, "generation", generation)
-            pipe.hdel(meta, DIGEST)
-            self._tell(pipe, name, generation)
+            self._tell_patched(pipe, name, generation)
             for other in drop:
                 self._clear(pipe, other, generation)
                 self._tell(pipe, other, generation)
             return generation
 
         return await self._change([name, *drop], change)
+
+    async def amend(self, name: str, row_key: str, members: Mapping[str, Any], *, seen_at: float) -> int | None:
+        """Change members of a stored row that VergeOS told when it was asked at `seen_at` (Redis' time).
+
+        Returns the generation since which they stand; None where the row has them already, is not stored, or where
+        what is stored or was patched of it may be newer.
+        """
+        moment = int(seen_at * MICROSECONDS)
+
+        async def change(pipe: RedisClient) -> int | None:
+            meta = self._keys.view(name)
+            *values, known = await pipe.hmget(meta, [*_STATE, PATCH + row_key])
+            row = await pipe.hget(self._keys.view_rows(name), row_key)
+            state, patch = _State.of(values), Patch.from_json(known)
+            if row is None or state.as_of is None or state.as_of > seen_at or patch.latest > moment:
+                return None
+            stored = orjson.loads(row)
+            if stored | members == stored:
+                return None
+            generation = _next(await redis_time(pipe), state.generation)
+            pipe.multi()
+            pipe.hset(meta, PATCH + row_key, patch.then(members, generation).as_json())
+            self._put(pipe, name, row_key, orjson.dumps(stored | members))
+            self._tell_patched(pipe, name, generation)
+            return generation
+
+        return await self._change([name], change)
 
     async def claim(self, name: str, owner: str, seconds: float) -> bool:
         """Return whether `owner` alone of all processes may refill the view now; the claim ends after `seconds`."""
@@ -253,6 +278,11 @@ class ViewStore:
         """Leave nothing of a view but its generation, by which refills that were begun before are refused."""
         pipe.delete(self._keys.view(name), self._keys.view_rows(name))
         pipe.hset(self._keys.view(name), mapping={"generation": generation, "filled": generation})
+
+    def _tell_patched(self, pipe: RedisClient, name: str, generation: int) -> None:
+        pipe.hset(self._keys.view(name), "generation", generation)
+        pipe.hdel(self._keys.view(name), DIGEST)
+        self._tell(pipe, name, generation)
 
     def _put_row(self, pipe: RedisClient, name: str, key: str, old: bytes | None, new: bytes | None) -> None:
         self._put(pipe, name, key, new)

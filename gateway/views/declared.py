@@ -25,6 +25,7 @@ class View(Generic[T]):
 
     Rows are kept in the order of label, case aside, then key: Redis' hash keeps none, and VergeOS' order of
     names is not documented. `place`, where given, comes before that: numbers of a row, the least first.
+    `listed` is the list that shows the only row of this view too, so that a live read of one puts its row there right.
     """
 
     name: str
@@ -36,11 +37,17 @@ class View(Generic[T]):
     lifetime_seconds: float
     permission: Permission = Permission.READ
     place: Callable[[T], tuple[float, ...]] | None = None
+    listed: "View[Any] | None" = None
 
     def order(self, row: T) -> tuple[tuple[float, ...], str, str, str]:
         """Return what rows are sorted by."""
         label, place = self.label(row), () if self.place is None else self.place(row)
         return place, label.casefold(), label, str(self.key(row)).zfill(20)
+
+    def told_to(self, listed: "View[Any]", row: T) -> dict[str, Any]:
+        """Return what a row tells of the row that another view has of the same object, ready for JSON."""
+        shared = self.shape.model_fields.keys() & listed.shape.model_fields.keys()
+        return row.model_dump(mode="json", include=set(shared))
 
     def parse(self, stored: bytes) -> T:
         """Return a stored row; raises pydantic's ValidationError where another version wrote it."""
@@ -64,7 +71,7 @@ def vm_view(vm_key: VmKey) -> View[Vm]:
     async def query(vergeos: VergeClient) -> tuple[Vm]:
         return (await vms.get_vm(vergeos, vm_key),)
 
-    return View(f"vm:{vm_key}", "vm", Vm, query, _id, _name, SINGLE_SECONDS)
+    return View(f"vm:{vm_key}", "vm", Vm, query, _id, _name, SINGLE_SECONDS, listed=VMS)
 
 
 def vm_status_view(vm_key: VmKey) -> View[VmStatus]:
@@ -73,7 +80,7 @@ def vm_status_view(vm_key: VmKey) -> View[VmStatus]:
     async def query(vergeos: VergeClient) -> tuple[VmStatus]:
         return (await vms.get_vm_status(vergeos, vm_key),)
 
-    return View(f"vm-status:{vm_key}", "vm_status", VmStatus, query, _id, _name, SINGLE_SECONDS)
+    return View(f"vm-status:{vm_key}", "vm_status", VmStatus, query, _id, _name, SINGLE_SECONDS, listed=VMS)
 
 
 def seen_in_look(look: VmLook) -> dict[str, Any]:

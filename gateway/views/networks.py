@@ -29,7 +29,7 @@ def network_view(network_key: NetworkKey) -> View[Network]:
     async def query(vergeos: VergeClient) -> tuple[Network]:
         return (await get_network(vergeos, network_key),)
 
-    return View(f"network:{network_key}", "network", Network, query, _id, _name, SINGLE_SECONDS)
+    return View(f"network:{network_key}", "network", Network, query, _id, _name, SINGLE_SECONDS, listed=NETWORKS)
 
 
 NETWORK_KIND: Kind[NetworkRow] = Kind("network", NETWORKS, network_view, find_networks)

@@ -2,9 +2,9 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -273,7 +273,18 @@ class Reader(Generic[T]):
             return None
         found = await parsed(self._view, stored.rows.values(), found)
         remembered = await self._remember(found, stored.generation, head.now, moment.at)
+        if self._view.listed is not None:
+            await self._put_right(self._view.listed, found.values(), head.now)
         return None if remembered is None else remembered.told_as(Source.LIVE)
+
+    async def _put_right(self, listed: View[Any], rows: Iterable[T], seen_at: float) -> None:
+        """Let the list that shows these rows too show what VergeOS told of them when it was asked at `seen_at`."""
+        for row in rows:
+            told = self._view.told_to(listed, row)
+            with suppress(StoreError):  # it is put right by its next refill
+                generation = await self._around.store.amend(listed.name, str(listed.key(row)), told, seen_at=seen_at)
+                if generation is not None:
+                    self._around.changed(listed.name, generation)
 
     async def _unstored(self) -> Rows[T]:
         """Ask VergeOS and keep what it says in this process alone: Redis is away."""

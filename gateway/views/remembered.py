@@ -20,7 +20,7 @@ T = TypeVar("T", bound=BaseModel)
 STALE_SECONDS = 600.0  # older rows are not shown even while VergeOS cannot be asked, unless a setting says otherwise
 
 
-def _nobody(_kind: str) -> None:
+def _nobody(*_: object) -> None:
     """Hear nothing."""
 
 
@@ -30,7 +30,8 @@ class Surroundings:
 
     `clock` measures ages and never goes back; `wall` is Unix time, used only while Redis' time is not to be
     had. `owner` names this process where processes agree on who refills. `pace` makes lifetimes follow the budget.
-    `outage` is shared by all readers; `shared` hears the kind of a view with each read that joins one under way.
+    `outage` is shared by all readers; `shared` hears the kind of a view with each read that joins one under way,
+    `changed` the name and generation of a view that a read of another one changed.
     """
 
     vergeos: VergeClient
@@ -42,6 +43,7 @@ class Surroundings:
     stale_seconds: float = STALE_SECONDS
     outage: Outage = field(default_factory=Outage)
     shared: Callable[[str], None] = _nobody
+    changed: Callable[[str, int], None] = _nobody
 
 
 def cannot_be_asked(error: UpstreamError) -> bool:

@@ -29,7 +29,7 @@ def tenant_row_view(tenant_key: TenantKey) -> View[TenantRow]:
     async def query(vergeos: VergeClient) -> tuple[TenantRow]:
         return (await get_tenant_row(vergeos, tenant_key),)
 
-    return View(f"tenant-row:{tenant_key}", "tenant", TenantRow, query, _id, _name, SINGLE_SECONDS)
+    return View(f"tenant-row:{tenant_key}", "tenant", TenantRow, query, _id, _name, SINGLE_SECONDS, listed=TENANTS)
 
 
 def tenant_view(tenant_key: TenantKey) -> View[Tenant]:
@@ -38,7 +38,7 @@ def tenant_view(tenant_key: TenantKey) -> View[Tenant]:
     async def query(vergeos: VergeClient) -> tuple[Tenant]:
         return (await get_tenant(vergeos, tenant_key),)
 
-    return View(f"tenant:{tenant_key}", "tenant", Tenant, query, _id, _name, SINGLE_SECONDS)
+    return View(f"tenant:{tenant_key}", "tenant", Tenant, query, _id, _name, SINGLE_SECONDS, listed=TENANTS)
 
 
 TENANT_KIND: Kind[TenantRow] = Kind("tenant", TENANTS, tenant_row_view, find_tenants)

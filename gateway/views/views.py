@@ -48,7 +48,9 @@ class Views(Reads):
         self._store = store
         self._metrics = metrics
         self._around = Surroundings(
-            vergeos, store, uuid.uuid4().hex, clock, wall, pace, stale_seconds, shared=metrics.shared
+            *(vergeos, store, uuid.uuid4().hex, clock, wall, pace, stale_seconds),
+            shared=metrics.shared,
+            changed=self.forget,
         )
         self._vms = Reader(VMS, self._around)
         self._readers: dict[str, Reader[Any]] = {}

@@ -8,10 +8,13 @@ from typing import Any
 import aiohttp
 
 from gateway.app import serve
+from gateway.core.access import CallerKind
 from gateway.core.times import EngineTimes
+from gateway.rights.issuing import issue
 from gateway.services import Services, open_services
 from gateway.settings import Settings
 from gateway.simulator import Simulator
+from gateway.store.api_keys import NewKey
 from gateway.store.backend import open_backend
 from gateway.store.connection import WORKING
 from tests.conftest import PATIENCE_SECONDS, ROOMY, eventually, fast_settings
@@ -165,3 +168,18 @@ async def house(sim: Simulator, settings: Settings, *, workers: int = 1):
             for worker in built.workers:
                 await worker.end()
             await built.stop()
+
+
+async def let_in(houses, name: str, role: str, *select: str) -> dict[str, str]:
+    """Give somebody a key; return his headers once all of these gateways know it, and that there are keys at all."""
+    new = NewKey(name, name, CallerKind.PERSON, (role,), select)
+    _, token = await issue(houses[0].services.directory, new)
+    headers = {"Authorization": f"Bearer {token}"}
+    for gateway in houses:
+        for shown, status in ((None, 401), (headers, 200)):
+            await eventually(lambda: _answers(gateway, shown, status))  # noqa: B023  called at once
+    return headers
+
+
+async def _answers(gateway: House, headers: Any, status: int) -> bool:
+    return (await gateway.call("GET", "/tools", headers=headers)).status == status

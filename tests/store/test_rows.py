@@ -75,6 +75,41 @@ async def test_a_patch_changes_members_of_rows_that_are_there(store):
     }
 
 
+async def test_what_a_single_read_told_stands_in_the_list_and_over_a_refill_begun_before(store, redis):
+    filled = await fill(store)
+    early, before = await store.head("things"), len(await told(redis))
+    generation = await store.amend("things", "1", {"on": False}, seen_at=early.now)
+    assert generation > filled.generation
+    assert (await told(redis))[before:] == [{"view": "things", "generation": generation}]
+    stored = await store.load("things")
+    assert (stored.generation, stored.as_of) == (generation, filled.as_of)
+    assert orjson.loads(stored.rows["1"]) == {"name": "a", "on": False}
+    refilled = await store.replace("things", ROWS, as_of=early.now, begun_generation=early.generation)
+    assert orjson.loads(refilled.rows["1"]) == {"name": "a", "on": False}
+
+
+async def test_a_single_read_changes_nothing_where_something_newer_stands(store, redis):
+    assert await store.amend("things", "1", {"on": False}, seen_at=(await store.head("things")).now) is None
+    early = await store.head("things")
+    await fill(store)
+    refilled, late = await store.load("things"), await store.head("things")
+    assert await store.amend("things", "1", {"on": False}, seen_at=early.now) is None, "the list is newer"
+    assert await store.amend("things", "1", {"on": True}, seen_at=late.now) is None, "it is so already"
+    assert await store.amend("things", "3", {"on": True}, seen_at=late.now) is None, "there is no such row"
+    assert await store.load("things") == refilled
+    await store.patch("things", {"1": {"name": "new"}})
+    assert await store.amend("things", "1", {"on": False}, seen_at=late.now) is None, "a job saw it later"
+    assert await store.amend("things", "2", {"on": False}, seen_at=late.now), "another row's patch says nothing of it"
+
+
+async def test_of_two_single_reads_the_later_stands(store):
+    await fill(store)
+    first, second = await store.head("things"), await store.head("things")
+    assert await store.amend("things", "1", {"on": False}, seen_at=second.now)
+    assert await store.amend("things", "1", {"on": True}, seen_at=first.now) is None
+    assert orjson.loads((await store.load("things")).rows["1"])["on"] is False
+
+
 async def test_a_patch_brings_whole_rows_and_takes_rows_away(store):
     await fill(store)
     await store.patch("things", {"3": b'{"name":"c","on":true}', "1": None, "9": None})

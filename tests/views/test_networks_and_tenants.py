@@ -92,3 +92,17 @@ async def test_a_known_object_is_found_while_vergeos_is_down(replica, vergeos, s
     for ref in (key, str(key), name, f"name:{name}"):
         assert (await resolve(views, kind, ref)).id == key
     assert (await views.rows(kind.listing)).source is Source.STALE
+
+
+@pytest.mark.parametrize(
+    ("listed", "single", "table"),
+    [(NETWORKS, network_view, "vnets"), (TENANTS, tenant_row_view, "tenants"), (TENANTS, tenant_view, "tenants")],
+)
+async def test_a_live_read_of_one_tells_the_list_what_a_new_list_would(replica, sim, listed, single, table):
+    views, other = await replica(), await replica()
+    key = (await views.rows(listed)).rows[0].id
+    sim.world.db[table].change(sim.world.db[table].rows[key], {"name": "another", "description": "new"})
+    assert (await views.one(single(key))).value.name == "another"
+    patched = (await views.rows(listed)).by_key[key]
+    assert patched.name == "another"
+    assert patched == (await other.rows(listed, max_age=0)).by_key[key]

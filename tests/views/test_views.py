@@ -111,6 +111,24 @@ async def test_a_look_patches_everything_that_it_tells_of_a_row(replica, sim, ve
     assert (patched.name, patched.cpu_cores, patched.ram_mb) == ("web-1", 7, 8192)
 
 
+@pytest.mark.parametrize("read", ["vm", "vm_status"])
+async def test_a_live_read_of_one_vm_tells_the_list_what_a_new_list_would(replica, sim, vergeos, read):
+    views, other = await replica(), await replica()
+    key = sim.vm("web-1").key
+    before = (await views.vms()).by_key[key]
+    await vergeos.update("vms", key, {"cpu_cores": 7, "ram": 8192, "description": "new"})
+    sim.vm(key).rename("web\u202e-1").stop()
+    await getattr(views, read)(key)
+    patched = (await views.vms()).by_key[key]
+    fresh = (await other.vms(max_age=0)).by_key[key]
+    assert (patched.name, patched.running, patched.node) == (fresh.name, fresh.running, fresh.node)
+    assert patched == (fresh if read == "vm" else before.model_copy(update=_told_by_status(fresh)))
+
+
+def _told_by_status(row):
+    return row.model_dump(include={"name", "running", "status", "node", "need_restart"})
+
+
 async def test_a_watchers_sight_of_the_power_state_patches_the_list_and_drops_the_single_views(replica, sim):
     views = await replica()
     key = sim.vm("web-1").key
