@@ -22,6 +22,7 @@ from gateway.store.api_keys import ApiKeys
 from gateway.store.audit import AuditTrail, open_trail
 from gateway.store.backend import Backend
 from gateway.store.caller_limits import CallerLimits
+from gateway.store.census import census
 from gateway.store.connection import FOLLOWING, SERVING, WORKING, Deadlines
 from gateway.store.credentials import SharedCredentials
 from gateway.store.enrolled import Enrolled
@@ -206,7 +207,9 @@ class Services:
         metrics.followers.set(self.feed.followers)
         since = await self.watching.blind_since()
         metrics.blind.set(0.0 if since is None else max(now - since, 0.0))
-        metrics.show_open(await self.jobs.open(), now)
+        counted = await census(self.jobs)
+        ages = {state: 0.0 if since is None else now - since for state, since in counted.since.items()}
+        metrics.show_open(counted.open, ages)
         self.vergeos.governor.measure(metrics)
         if metrics.platform is not None:
             await show_platform(self.views, metrics.platform)

@@ -10,13 +10,13 @@ from redis.exceptions import WatchError
 
 from gateway.core.errors import Forbidden, InvalidArgument, JobEnded, UnknownJob
 from gateway.core.events import JobEvent
-from gateway.core.job import Job, Wished
+from gateway.core.job import Job, JobState, Wished
 from gateway.core.trail import UpstreamCall
 from gateway.store import schedule
 from gateway.store.connection import RedisClient, redis_time, store_errors
 from gateway.store.keys import DAY_SECONDS, Keys
 from gateway.store.records import dump_joiners, kept, parse, read_many, read_queue
-from gateway.store.writes import add_calls, close_job, write_job
+from gateway.store.writes import add_calls, close_job, write_job, write_standing
 
 ASKED = (b"cancel", b"answer", b"heir")  # what must be heard before an act
 
@@ -161,6 +161,7 @@ class Jobs:
                     given = {"asked_at": asked.asked_at, "yes": yes, "by": caller, "at": now}
                     pipe.multi()
                     pipe.hset(key, "answer", orjson.dumps(given))
+                    write_standing(pipe, self.keys, job.model_copy(update={"state": JobState.WORKING}))
                     self._call(pipe, job_id, now)
                     try:
                         await pipe.execute()

@@ -26,7 +26,19 @@ WAITING_SECONDS = 60  # a wait that is not renewed runs out; that of a process t
 
 LIVE = frozenset(
     {
-        *("job", "job-events", "job-calls", "jobs", "active", "unbegun", "open-of", "waits", "asked", "queue"),
+        *(
+            "job",
+            "job-events",
+            "job-calls",
+            "jobs",
+            "active",
+            "unbegun",
+            "open-of",
+            "open-as",
+            "waits",
+            "asked",
+            "queue",
+        ),
         *("access", "api-keys", "api-keys-used", "blocked", "events", "sight"),
         *("seal", "identity", "frozen", "audit", "enrolled"),
     }
@@ -74,6 +86,10 @@ class Keys:
     def open_of(self, owner: str) -> str:
         """Set: the open jobs of one caller. Live."""
         return self._key("open-of", owner)
+
+    def open_as(self, kind: str, state: str) -> str:
+        """Sorted set: the open jobs of one kind in one state, by when they were made or asked. Live."""
+        return self._key("open-as", kind, state)
 
     def jobs_of(self, target: str) -> str:
         """Sorted set: the jobs of one object, by time of creation. As long as the record of its newest job."""
@@ -131,9 +147,10 @@ class Keys:
         """Hash: since when VergeOS cannot be seen, and for how long in all. Live."""
         return self._key("sight")
 
-    def heartbeat(self, worker: str) -> str:
-        """String: this worker lives. Seconds."""
-        return self._key("worker", worker)
+    @property
+    def workers(self) -> str:
+        """Sorted set: the workers, by when they last said that they live. Seconds."""
+        return self._key("workers")
 
     # reads
     def view(self, name: str) -> str:

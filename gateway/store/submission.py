@@ -21,7 +21,7 @@ from gateway.store.freezing import parse_freeze
 from gateway.store.jobs import Jobs
 from gateway.store.keys import DAY_SECONDS, IDEMPOTENCY_SECONDS
 from gateway.store.records import dump, dump_joiners, parse, read_open
-from gateway.store.writes import write_event
+from gateway.store.writes import write_event, write_standing
 
 AT_ONCE = 200  # more calls of one caller than are under way at the same moment, over all gateways
 RETRY_SECONDS = 30.0  # until a caller with too many open jobs may find one ended
@@ -275,6 +275,7 @@ def _write(pipe: Any, jobs: Jobs, job: Job, idem: str, draft: Draft) -> None:
     pipe.zadd(keys.jobs, {job.id: job.created_at})
     pipe.zadd(keys.active, {job.id: job.created_at})
     pipe.zadd(keys.unbegun, {job.id: job.created_at})
+    write_standing(pipe, keys, job)
     pipe.sadd(keys.open_of(job.owner), job.id)
     history = keys.jobs_of(job.target.ref)
     pipe.zadd(history, {job.id: job.created_at})

@@ -48,8 +48,9 @@ class Watching:
             return bool(await self.redis.pexpire(self.keys.leader, milliseconds))
 
     async def step_down(self, worker: str) -> None:
-        """Leave the lead to others at once."""
+        """Leave the lead to others at once, and be no worker any more."""
         with store_errors():
+            await self.redis.zrem(self.keys.workers, worker)
             if await self.redis.get(self.keys.leader) == worker.encode():
                 await self.redis.delete(self.keys.leader)
 
@@ -61,13 +62,18 @@ class Watching:
     async def beat(self, worker: str) -> None:
         """Say that this worker lives."""
         with store_errors():
-            await self.redis.set(self.keys.heartbeat(worker), b"1", ex=HEARTBEAT_SECONDS)
+            now = await redis_time(self.redis)
+            pipe = self.redis.pipeline(transaction=True)
+            pipe.zadd(self.keys.workers, {worker: now})
+            pipe.zremrangebyscore(self.keys.workers, "-inf", now - HEARTBEAT_SECONDS)
+            pipe.expire(self.keys.workers, HEARTBEAT_SECONDS)
+            await pipe.execute()
 
     async def workers(self) -> int:
         """Return how many workers have a fresh heartbeat."""
         with store_errors():
-            found = [key async for key in self.redis.scan_iter(match=self.keys.heartbeat("*"), count=1000)]
-        return len(found)
+            fresh = await redis_time(self.redis) - HEARTBEAT_SECONDS
+            return int(await self.redis.zcount(self.keys.workers, fresh, "+inf"))
 
     async def asked(self) -> list[str]:
         """Return the jobs of which something was asked that no step has heard yet."""

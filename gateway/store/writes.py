@@ -19,11 +19,14 @@ from gateway.store.keys import (
 )
 from gateway.store.records import dump
 
+OPEN_STATES = (JobState.WORKING, JobState.INPUT_REQUIRED)
+
 
 def write_job(pipe: Any, keys: Keys, job: Job, watch: bytes | None, *, tell: bool) -> None:
     """Add the commands that keep an open job as it is now; `watch` is what the watcher must know of its wait."""
     pipe.hset(keys.job(job.id), "record", dump(job))
     pipe.zadd(keys.active, {job.id: job.progress_at})
+    write_standing(pipe, keys, job)
     if job.begun_at is None:
         pipe.zadd(keys.unbegun, {job.id: job.created_at})
     else:
@@ -34,6 +37,16 @@ def write_job(pipe: Any, keys: Keys, job: Job, watch: bytes | None, *, tell: boo
         pipe.hset(keys.waits, job.id, watch)
     if tell:
         write_event(pipe, keys, job)
+
+
+def write_standing(pipe: Any, keys: Keys, job: Job) -> None:
+    """Add the commands that count a job among those of its kind and state, an ended one among none."""
+    for state in OPEN_STATES:
+        if job.state is state:
+            since = job.created_at if job.asks is None else job.asks.asked_at
+            pipe.zadd(keys.open_as(job.wish.kind, state), {job.id: since})
+        else:
+            pipe.zrem(keys.open_as(job.wish.kind, state), job.id)
 
 
 def close_job(pipe: Any, keys: Keys, job: Job, fields: dict[bytes, bytes], now: float, life_seconds: int) -> None:

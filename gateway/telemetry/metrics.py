@@ -1,7 +1,7 @@
 """Every metric, with its labels from closed sets: never a VM or a job; callers by name, and not too many of them."""
 
 from collections import Counter as Occurrences
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
@@ -187,16 +187,12 @@ class Metrics:
         for cause in FROZEN_BY:
             self.frozen.labels(cause).set(cause == by)
 
-    def show_open(self, jobs: Iterable[Job], now: float) -> None:
-        """Show these as the open jobs; one that asks is as old as its question."""
-        self.jobs_open.clear()
-        oldest = dict.fromkeys((JobState.WORKING, JobState.INPUT_REQUIRED), 0.0)
-        for job in jobs:
-            self.jobs_open.labels(job.wish.kind, job.state.value).inc()
-            since = job.created_at if job.asks is None else job.asks.asked_at
-            oldest[job.state] = max(oldest[job.state], now - since)
-        for state, age in oldest.items():
-            self.oldest_job.labels(state.value).set(age)
+    def show_open(self, counts: Mapping[tuple[str, JobState], int], ages: Mapping[JobState, float]) -> None:
+        """Show how many jobs are open by kind and state, and how many seconds the oldest is in its state."""
+        for (kind, state), count in counts.items():
+            self.jobs_open.labels(kind, state.value).set(count)
+        for state, age in ages.items():
+            self.oldest_job.labels(state.value).set(max(age, 0.0))
 
     def ended(self, job: Job, now: float, *, left_off: bool) -> None:
         """Count the end of a job at `now`, with its cause where it failed."""

@@ -67,7 +67,7 @@ class Bench:
             self.house.processes[name].send_signal(signal.SIGSTOP)
 
     async def _heartbeats(self) -> set[bytes]:
-        return {key async for key in self.redis.scan_iter(match=Keys(SITE).heartbeat("*"), count=1000)}
+        return set(await self.redis.zrange(Keys(SITE).workers, 0, -1))
 
     async def fences(self, jobs: list[str]) -> list[int]:
         return [int(await self.redis.hget(Keys(SITE).job(job), "fence") or 0) for job in jobs]

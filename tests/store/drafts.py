@@ -1,6 +1,6 @@
 """Wishes for VMs that need not exist: the store asks VergeOS nothing."""
 
-from gateway.core.job import JobState, Target
+from gateway.core.job import JobState, Question, Target
 from gateway.core.wishes import PowerOff
 from gateway.store.jobs import Jobs
 from gateway.store.keys import Keys
@@ -33,3 +33,11 @@ async def end(jobs, job_id, state="completed"):
     now = await jobs.now()
     ended = held.job.model_copy(update={"state": JobState(state), "ended_at": now})
     return (await jobs.save(held, ended)).job
+
+
+async def asking(jobs, job_id):
+    """Let a job ask a question; return what the step holds then."""
+    held = await jobs.hold(job_id)
+    now = await jobs.now()
+    question = Question(text="Go on?", about="gap", asked_at=now, expires_at=now + 300)
+    return await jobs.save(held, held.job.model_copy(update={"question": question, "state": JobState.INPUT_REQUIRED}))

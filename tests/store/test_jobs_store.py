@@ -3,10 +3,10 @@
 import asyncio
 
 import pytest
-from drafts import end, jobs_on, submitted
+from drafts import asking, end, jobs_on, submitted
 
 from gateway.core.errors import Forbidden, InvalidArgument, JobEnded, UnknownJob
-from gateway.core.job import JobState, Question
+from gateway.core.job import JobState
 from gateway.core.trail import UpstreamCall
 from gateway.core.wishes import PowerOff, Reset
 from gateway.store.connection import SERVING, open_redis
@@ -19,14 +19,6 @@ from tests.leaks import kinds_without_expiry
 async def jobs(redis_url):
     async with open_redis(redis_url, SERVING) as redis:
         yield jobs_on(redis)
-
-
-async def asking(jobs, job_id):
-    """Let a job ask a question; return what the step holds then."""
-    held = await jobs.hold(job_id)
-    now = await jobs.now()
-    question = Question(text="Go on?", about="gap", asked_at=now, expires_at=now + 300)
-    return await jobs.save(held, held.job.model_copy(update={"question": question, "state": JobState.INPUT_REQUIRED}))
 
 
 # the fence

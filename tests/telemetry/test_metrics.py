@@ -8,7 +8,7 @@ import pytest
 from prometheus_client import generate_latest
 
 from gateway.core.access import LOCAL, Caller, CallerKind
-from gateway.core.job import Condition, Job, JobState, Problem, Question, Target
+from gateway.core.job import Condition, Job, JobState, Problem, Target
 from gateway.core.step import Seen
 from gateway.core.wishes import ForceOff, PowerOn, Resize
 from gateway.telemetry.loop import watched_loop
@@ -61,14 +61,14 @@ def test_a_call_is_counted_with_its_time_and_the_age_of_its_answer(metrics):
     assert value(metrics, "answer_age_seconds_bucket", source="stale", le="60.0") == 1
 
 
-def test_open_jobs_show_the_oldest_and_since_when_a_question_waits(metrics):
-    asked = Question(text="Force?", about="force", asked_at=150.0, expires_at=450.0)
-    asks = job(state=JobState.INPUT_REQUIRED, question=asked)
-    metrics.show_open([job(created_at=120.0), job(), asks], 160.0)
+def test_open_jobs_show_their_number_and_the_oldest_and_zeros_where_there_is_none(metrics):
+    asking, working = JobState.INPUT_REQUIRED, JobState.WORKING
+    metrics.show_open({("resize", working): 2, ("resize", asking): 1}, {working: 60.0, asking: 10.0})
     assert value(metrics, "jobs_open", kind="resize", state="working") == 2
     assert value(metrics, "oldest_open_job_seconds", state="working") == 60.0
     assert value(metrics, "oldest_open_job_seconds", state="input_required") == 10.0
-    metrics.show_open([], 170.0)
+    metrics.show_open({("resize", working): 0, ("resize", asking): 0}, {working: 0.0, asking: -0.1})
+    assert value(metrics, "jobs_open", kind="resize", state="working") == 0
     assert value(metrics, "oldest_open_job_seconds", state="input_required") == 0.0
 
 

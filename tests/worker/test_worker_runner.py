@@ -78,6 +78,7 @@ async def test_a_worker_that_stops_leaves_no_lease_and_no_lead_behind(crew):
         await worker.end()
     assert await leases(crew) == []
     assert not await crew.jobs.redis.exists(crew.first.keys.leader)
+    assert await crew.first.watching.workers() == 0
     assert await crew.jobs.redis.zcard(crew.first.keys.arq_queue) == len(jobs)
 
 
