@@ -275,6 +275,7 @@ async def test_every_key_expires_but_those_of_open_jobs_and_the_few_that_are_bou
             "active",
             "unbegun",
             "open-of",
+            "open-as",
             "waits",
             "asked",
             "queue",
