@@ -2,11 +2,18 @@
 
 import base64
 import hashlib
+from collections.abc import Callable
+from typing import Final
 
 from cryptography.fernet import Fernet, InvalidToken
 
 from gateway.store.connection import RedisClient, store_errors
 from gateway.store.keys import Keys
+
+Fits = Callable[[bytes], bool]
+"""Tells whether what was sealed is what its bearer may show."""
+
+ANYTHING: Final[Fits] = bool
 
 
 class Sealing:
@@ -25,14 +32,14 @@ class Sealing:
         """Return the content sealed, as URL-safe text. Raises `StoreError` where the key must be fetched and cannot."""
         return Fernet(self._key or await self._fetch()).encrypt(content).decode()
 
-    async def unseal(self, token: str, *, max_age_seconds: int | None) -> bytes | None:
-        """Return what was sealed, None for what is not ours, was changed, or is too old (None: never).
+    async def unseal(self, token: str, *, max_age_seconds: int | None, fits: Fits = ANYTHING) -> bytes | None:
+        """Return what was sealed, None for what is not ours, was changed, is too old (None: never) or does not fit.
 
-        Raises `StoreError`.
+        Each of these costs the same. Raises `StoreError`.
         """
-        opened = _opened(self._key or await self._fetch(), token, max_age_seconds)
+        opened = _opened(self._key or await self._fetch(), token, max_age_seconds, fits)
         if opened is None and self._fixed is None:
-            opened = _opened(await self._fetch(), token, max_age_seconds)
+            opened = _opened(await self._fetch(), token, max_age_seconds, fits)
         return opened
 
     async def _fetch(self) -> bytes:
@@ -44,11 +51,12 @@ class Sealing:
         return self._key
 
 
-def _opened(key: bytes, token: str, max_age_seconds: int | None) -> bytes | None:
+def _opened(key: bytes, token: str, max_age_seconds: int | None, fits: Fits) -> bytes | None:
     try:
-        return Fernet(key).decrypt(token, ttl=max_age_seconds)
+        content = Fernet(key).decrypt(token, ttl=max_age_seconds)
     except (InvalidToken, ValueError):
         return None
+    return content if fits(content) else None
 
 
 def _key_of(secret: str) -> bytes:

@@ -68,7 +68,7 @@ async def list_jobs(
         until=until,
         keep=None if (state, vm, caller, tool, seen) == (None,) * 5 else keep,
     )
-    sealed = seen is not None
+    sealed = seen is not None or call.caller.standing is not None
     at = await _opened(call, cursor) if sealed and cursor is not None else cursor
     found = await page_of_jobs(services.jobs, wanted, limit=limit, offset=offset, cursor=at)
     return CursorPage(
@@ -82,17 +82,17 @@ async def list_jobs(
 
 
 async def _sealed(call: Call, job_id: str) -> str:
-    """Return the cursor of a caller who does not see all jobs, for a page may end at one that he does not see."""
+    """Return the cursor of one caller alone; it names no job, for a page may end at one that he does not see."""
     return await call.services.sealing.seal(f"{job_id} {call.caller.name}".encode())
 
 
 async def _opened(call: Call, cursor: str) -> str:
     """Return the job that a sealed cursor names; raise `InvalidArgument` for one that was not made for this caller."""
-    content = await call.services.sealing.unseal(cursor, max_age_seconds=None) or b""
-    job_id, _, whose = content.decode().partition(" ")
-    if not job_id or whose != call.caller.name:
+    end = f" {call.caller.name}".encode()
+    content = await call.services.sealing.unseal(cursor, max_age_seconds=None, fits=lambda told: told.endswith(end))
+    if content is None:
         raise unknown_cursor()
-    return job_id
+    return content.removesuffix(end).decode()
 
 
 @tool("POST /jobs/{id}/cancel", permission=Permission.OPERATE, effect=Effect.CHANGE)

@@ -1,15 +1,12 @@
-"""Streams and waiting calls of MCP: they hold up no stop, who leaves ends a wait alone, tasks are their maker's."""
+"""Streams and waiting calls of MCP: they hold up no stop, who leaves ends a wait alone."""
 
 import signal
 import time
 
 import aiohttp
-import pytest
 from inprocess import engine_settings, house
-from test_journey_questions import CAPABLE, Address, power_off, sent, stateless
+from test_journey_questions import Address
 
-from gateway.core.access import LOCAL, Caller
-from gateway.transports import mcp_door
 from tests.conftest import AT_ONCE_SECONDS, eventually
 from tests.transports.mcp_fixtures import HEADERS, asked, begin, events, modern, soon
 
@@ -60,32 +57,3 @@ async def test_who_leaves_a_stateless_call_ends_its_wait_and_not_the_job(sim, re
         assert job["state"] == "working"
         vm.stop()
         assert (await gateway.ended(job["id"]))["state"] == "completed"
-
-
-@pytest.fixture
-def two_callers(monkeypatch):
-    """Callers by a header, as keys would tell them apart."""
-
-    def by_header(request):
-        return Caller(request.headers.get("X-Who", "ann"), LOCAL.permissions)
-
-    monkeypatch.setattr(mcp_door, "caller_of", by_header)
-
-
-async def test_a_task_is_its_makers_alone(two_callers, sim, redis_url):
-    def by_eve(method, params, name=None):
-        request = stateless(method, params, name=name, capabilities=CAPABLE)
-        request["headers"]["X-Who"] = "eve"
-        return request
-
-    sim.vm("web-1").ignore_acpi()
-    async with house(sim, engine_settings(sim, redis_url)) as gateway:
-        task_id = (await sent(gateway, power_off()))["taskId"]
-        params = {"taskId": task_id, "inputResponses": {}}
-        for method in ("tasks/get", "tasks/update", "tasks/cancel"):
-            refused = await sent(gateway, by_eve(method, params, task_id), 400)
-            assert (refused["code"], refused["message"]) == (-32602, "Unknown task")
-        refused = await sent(gateway, by_eve("subscriptions/listen", {"notifications": {"taskIds": [task_id]}}), 400)
-        assert (refused["code"], refused["message"]) == (-32602, "Unknown task")
-        seen = await sent(gateway, stateless("tasks/get", {"taskId": task_id}, name=task_id))
-        assert seen["status"] in {"working", "input_required"}
