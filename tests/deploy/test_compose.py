@@ -1,13 +1,12 @@
 """docker-compose.yml: valid, closed to the outside, and its demo never speaks to a real VergeOS."""
 
 import json
-import re
 
 import pytest
 
 from gateway.settings import SIMULATED, Settings
 from gateway.simulator import SimulatorSettings
-from tests.deploy.programs import ROOT, program, run
+from tests.deploy.programs import program, run
 
 PROFILES = ("--profile", "demo", "--profile", "vergeos")
 REAL = {"VERGEOS_HOST": "verge.example.com", "VERGEOS_API_KEY": "a-real-key", "REDIS_PASSWORD": "a-real-password"}
@@ -71,10 +70,3 @@ def test_every_setting_that_it_gives_exists(services):
     known = {name.upper() for name in Settings.model_fields}
     for name in ("gateway", "worker", "gateway-demo", "worker-demo"):
         assert services[name]["environment"].keys() <= known, name
-
-
-def test_the_real_redis_keeps_what_it_was_told_and_refuses_to_start_without_a_password():
-    said = (ROOT / "k8s/base/redis/redis.conf").read_text()
-    for line in ("appendonly yes", "appendfsync always", "maxmemory-policy noeviction", "user default off"):
-        assert line in said.splitlines()
-    assert re.search(r"REDIS_PASSWORD:\?", (ROOT / "k8s/base/redis/start.sh").read_text())
