@@ -190,7 +190,7 @@ async def answer_question(
     """Answer what a job of this tool asks, with `question` only the one of this key; return the job.
 
     It takes the permissions of the tool, for a yes also those of its graver choices.
-    An agent answers nothing. Raises `Forbidden`, `UnknownJob`, `JobEnded`, `InvalidArgument`, `StoreError`.
+    Only a person answers. Raises `Forbidden`, `UnknownJob`, `JobEnded`, `InvalidArgument`, `StoreError`.
     """
     given = {"tool": tool.name, "job": job_id, "yes": yes}
     rule = caller.decide(tool.permission).rule
@@ -200,8 +200,8 @@ async def answer_question(
         for permission in needed:
             caller.require(permission, f"this answer to a job of {tool.name}")
         job = await services.job_for(caller, job_id)
-        if caller.kind is CallerKind.AGENT:
-            told = f"{caller.name} is an agent, and an agent answers no job's questions"
+        if caller.kind is not CallerKind.PERSON:
+            told = f"{caller.name} is of kind {caller.kind}, and only a person answers what a job asks"
             raise NeedsPerson(told, next_step="A person may, with a key of his own.")
         await services.require_on(caller, needed, job.target)
         return await services.show(await services.jobs.answer(job_id, caller.name, yes=yes, question=question))

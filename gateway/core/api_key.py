@@ -31,6 +31,12 @@ class ApiKeyView(BaseModel):
     expires_at: float | None = None
     last_used_at: float | None = None
 
+    @property
+    def caller(self) -> str:
+        """The name under which its holder calls: a person's own, an agent's behind its owner's, a machine's."""
+        names = {CallerKind.PERSON: self.owner, CallerKind.AGENT: f"{self.owner}/{self.name}"}
+        return names.get(self.kind, self.name)
+
 
 class ApiKey(ApiKeyView):
     """An API key as it is stored: with the digest of its secret."""

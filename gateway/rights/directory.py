@@ -151,10 +151,19 @@ class Directory:
         return key, caller
 
     def by_subject(self, standing: Standing) -> Caller:
-        """Return who calls with a token of an identity provider that was found good. Raises `Unauthorized`."""
+        """Return who calls with a token of an identity provider that was found good. Raises `Unauthorized`.
+
+        Jobs, sessions and limits go by a caller's name, so a token with the name of a machine is not taken.
+        """
         if self._blocked(standing.person):
             raise refused("blocked person", person=standing.person)
-        return self._remembered(standing) or self._remember(standing, self._caller_by(standing))
+        known = self._remembered(standing)
+        if known is not None:
+            return known
+        caller = self._caller_by(standing)
+        if caller.name == LOCAL.name or caller.name in self._machines():
+            raise refused("a token with the name of a machine", person=standing.person)
+        return self._remember(standing, caller)
 
     def present(self, standing: Standing | None) -> Right | None:
         """Return the right that a standing gives now: None where it gives none any more; all for the local caller."""
@@ -178,11 +187,8 @@ class Directory:
         return _caller(name, right, standing=Standing(person=name)) if right.allow else None
 
     def _caller_of(self, key: ApiKey) -> Caller:
-        person = key.kind is CallerKind.PERSON
-        agent = key.kind is CallerKind.AGENT
-        name = key.owner if person else f"{key.owner}/{key.name}" if agent else key.name
-        standing = Standing(person=key.owner, key=key.id)
-        return _caller(name, self._right_of(key), key.kind, key.owner if agent else "", standing)
+        owner = key.owner if key.kind is CallerKind.AGENT else ""
+        return _caller(key.caller, self._right_of(key), key.kind, owner, Standing(person=key.owner, key=key.id))
 
     def _right_of(self, key: ApiKey) -> Right:
         if self._blocked(key.owner):
@@ -211,6 +217,10 @@ class Directory:
         right = Right(own.allow, own.deny, tuple(within), name)
         kind = CallerKind.AGENT if agent else CallerKind.PERSON
         return _caller(name, right, kind, person if agent else "", standing)
+
+    def _machines(self) -> set[str]:
+        keys = () if self._known is None else self._known.keys.values()
+        return {key.name for key in keys if key.kind is CallerKind.MACHINE}
 
     def _blocked(self, person: str) -> bool:
         return self._known is not None and person in self._known.blocked

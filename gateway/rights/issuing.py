@@ -1,18 +1,19 @@
 """Making a key: what somebody wants of it, checked against the policy before it is stored."""
 
+import asyncio
 from dataclasses import replace
 from ipaddress import ip_network
 
-from gateway.core.access import CallerKind
+from gateway.core.access import LOCAL, CallerKind
 from gateway.core.api_key import ApiKeyView
 from gateway.core.errors import InvalidArgument
-from gateway.rights.directory import Directory
+from gateway.rights.directory import NEW_SECONDS, Directory
 from gateway.rights.policy_file import parse_selector, selector_text
-from gateway.store.api_keys import NewKey
+from gateway.store.api_keys import NameTaken, NewKey
 
 
 async def issue(directory: Directory, wanted: NewKey) -> tuple[ApiKeyView, str]:
-    """Make a key; return it with the text that is shown this once.
+    """Make a key; return it with the text that is shown this once: no replica lets in the nameless by then.
 
     Raises `InvalidArgument` for a role, selector or network that there is not and for an agent whose owner has no
     right, `NameTaken`, `StoreError`.
@@ -27,9 +28,13 @@ async def issue(directory: Directory, wanted: NewKey) -> tuple[ApiKeyView, str]:
             f"owner: {wanted.owner} has no right here, and an agent may do no more than its owner",
             next_step="Name the owner under `people` in the policy file, or make a key of his own first.",
         )
+    _require_own_name(directory, wanted)
     clean = replace(wanted, select=tuple(map(_selector, wanted.select)), cidrs=tuple(map(_network, wanted.cidrs)))
+    first = not directory.keys_in_use
     made = await directory.keys.create(clean)
     directory.look_again()
+    if first:  # everybody was let in until now
+        await asyncio.sleep(NEW_SECONDS)
     return made
 
 
@@ -38,6 +43,15 @@ async def revoke(directory: Directory, name: str) -> ApiKeyView:
     revoked = await directory.keys.revoke(name)
     directory.look_again()
     return revoked
+
+
+def _require_own_name(directory: Directory, wanted: NewKey) -> None:
+    """Raise `NameTaken` where its holder would be taken for somebody who calls without any key."""
+    machine = wanted.kind is CallerKind.MACHINE
+    if machine and wanted.name in directory.policy.people:
+        raise NameTaken(f"{wanted.name} is a person in the policy file, and a machine cannot have the same name")
+    if LOCAL.name == (wanted.name if machine else wanted.owner):
+        raise NameTaken(f"{LOCAL.name} is whoever calls without proving who he is")
 
 
 def _selector(text: str) -> str:

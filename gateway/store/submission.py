@@ -113,7 +113,7 @@ async def _attempt(jobs: Jobs, draft: Draft, rules: Rules) -> Submitted:
         await _check_after(jobs, draft)
         verdict = admit(draft.wish, open_jobs, again=draft.again, after=draft.after)
         if isinstance(verdict, Join):
-            return await _join(pipe, jobs, draft, verdict.job, idem, now)
+            return await _join(pipe, jobs, draft, verdict.job, idem, now, rules.agent_stops)
         backlog = await _backlog(pipe, jobs, draft.owner, found.own, rules.most_open)
         counted = await rules.agent_stops.watch(pipe, keys, draft.wish, draft.agent, now)
         job = _job(draft, keys.site, now, overtakes=verdict.before.id if verdict.before else None)
@@ -203,8 +203,11 @@ async def _check_after(jobs: Jobs, draft: Draft) -> None:
     raise UnknownJob(told, next_step="Name a job on this object.")
 
 
-async def _join(pipe: Any, jobs: Jobs, draft: Draft, job: Job, idem: str, now: float) -> Submitted:
-    """Let the caller share an open job; that it still stands is checked by watching it."""
+async def _join(pipe: Any, jobs: Jobs, draft: Draft, job: Job, idem: str, now: float, stops: AgentStops) -> Submitted:
+    """Let the caller share an open job; that it still stands is checked by watching it.
+
+    An agent that shares a stop stops as well: the job is its own once the others have withdrawn.
+    """
     key = jobs.keys.job(job.id)
     await pipe.watch(key)
     fields = await pipe.hgetall(key)
@@ -212,8 +215,12 @@ async def _join(pipe: Any, jobs: Jobs, draft: Draft, job: Job, idem: str, now: f
     if job.state.final or job.cancel is not None:
         raise WatchError
     names = {job.owner, *(joiner.name for joiner in job.joiners)}
-    joiners = job.joiners if draft.owner in names else (*job.joiners, _joiner(draft, now))
+    joins = draft.owner not in names
+    joiners = (*job.joiners, _joiner(draft, now)) if joins else job.joiners
+    counted = await stops.watch(pipe, jobs.keys, draft.wish, draft.agent, now) if joins else None
     pipe.multi()
+    if counted is not None:
+        AgentStops.count(pipe, counted, job.id, now)
     pipe.hset(key, "joiners", dump_joiners(joiners))
     pipe.hset(key, "idem", orjson.dumps([*orjson.loads(fields.get(b"idem", b"[]")), idem]))
     pipe.set(idem, _stands_for(job.id, draft), ex=jobs.record_seconds)

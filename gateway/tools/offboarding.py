@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.calls import Call
-from gateway.core.access import Permission
+from gateway.core.access import CallerKind, Permission, Standing
 from gateway.core.api_key import ApiKeyView
 from gateway.core.errors import InvalidArgument, JobEnded, UnknownJob
 from gateway.core.guard import brings_back
@@ -61,12 +61,14 @@ async def take_all_back(services: Services, name: str) -> Offboarded:
     for key in keys:
         await revoke(services.directory, key.id)
     services.directory.look_again()
-    enrolled = await services.writers.enrolled.forget(name)
+    machines = {key.caller for key in keys if key.kind is CallerKind.MACHINE}
+    forgotten = [await services.writers.enrolled.forget(who) for who in sorted({name, *machines})]
+    users = [enrolment.vergeos_user for enrolment in forgotten if enrolment is not None]
     cancelled, handed_over, must_finish = await _withdrawn(services, name, keys)
     return Offboarded(
         name=name,
         keys=tuple(key.name for key in keys),
-        vergeos_key=None if enrolled is None else enrolled.vergeos_user,
+        vergeos_key=", ".join(users) or None,
         cancelled=cancelled,
         handed_over=handed_over,
         must_finish=must_finish,
@@ -83,13 +85,19 @@ async def _withdrawn(
     services: Services, name: str, keys: list[ApiKeyView]
 ) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     """Withdraw what he, his agents and his keys want; return the jobs: withdrawn, handed over, to be finished."""
-    his = {name, *(key.name for key in keys)}
+    revoked = {key.id for key in keys}
+
+    def his(who: str, standing: Standing | None) -> bool:
+        if standing is not None and (standing.person == name or standing.key in revoked):
+            return True
+        return who == name or who.startswith(f"{name}/")
+
     cancelled: list[str] = []
     handed_over: list[str] = []
     must_finish: list[str] = []
     for job in await services.jobs.open():
-        wanting = {job.owner, *(joiner.name for joiner in job.joiners)}
-        wanted_by = [who for who in wanting if who in his or who.startswith(f"{name}/")]
+        wanting = {job.owner: job.standing} | {joiner.name: joiner.standing for joiner in job.joiners}
+        wanted_by = [who for who, standing in wanting.items() if his(who, standing)]
         for who in wanted_by:
             with suppress(JobEnded, UnknownJob):
                 job = await services.jobs.cancel(job.id, who, may_others=False)

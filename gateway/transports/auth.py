@@ -14,6 +14,7 @@ from gateway.core.errors import Forbidden, MalformedCredentials, StoreError, Too
 from gateway.core.permission import Permission
 from gateway.core.policy import system_facts
 from gateway.core.text import clean
+from gateway.rights.directory import FRESH_SECONDS, NEW_SECONDS
 from gateway.services import Services
 from gateway.transports.address import address_of
 from gateway.transports.context import CALLER
@@ -83,11 +84,11 @@ class Door:
         except (Unauthorized, MalformedCredentials) as error:
             return self._refused(request, error)
         request[CALLER] = caller
-        if caller.standing is None:
-            return await handler(request)
-        self.services.metrics.known_callers.value += 1
         self.served[id(request)] = _Served(request, caller, until)
         try:
+            if caller.standing is None:
+                return await handler(request)
+            self.services.metrics.known_callers.value += 1
             return await self._told_scopes(request, caller, handler)
         finally:
             del self.served[id(request)]
@@ -142,9 +143,10 @@ class Door:
         if self.services.settings.allow_anonymous:
             return LOCAL, None
         directory = self.services.directory
-        if not directory.fresh():
+        within = FRESH_SECONDS if self.required else NEW_SECONDS  # nobody is let in for long past the first key
+        if not directory.fresh(within):
             try:
-                await directory.refresh()
+                await directory.refresh(within)
             except StoreError:
                 if self.required or not directory.ready:
                     raise
@@ -206,8 +208,19 @@ class Door:
                 continue
             changed, version = directory.version != version, directory.version
             for served in tuple(self.served.values()):
-                if _over(served) or (changed and directory.present(served.caller.standing) != served.caller.right):
+                if changed and self._changed(served.caller):
+                    served.until = time.time() + (LOOK_SECONDS if served.caller.standing is None else 0.0)
+                if _over(served):
                     _cut(served.request)
+
+    def _changed(self, caller: Caller) -> bool:
+        """Tell whether a caller has another right by now.
+
+        The nameless have none from the first key on; whoever makes it is one of them, and must hear what it is.
+        """
+        if caller.standing is None:
+            return self.required and not self.services.settings.allow_anonymous
+        return self.services.directory.present(caller.standing) != caller.right
 
 
 def _over(served: _Served) -> bool:

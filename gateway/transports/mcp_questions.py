@@ -73,10 +73,10 @@ class Questions:
         """Put the question that stands in the answer, if there is one, to the caller whose job it is.
 
         A client of a stateless revision gets it as the result, and repeats the request with the answer. Any other
-        is asked at once, and what became of the job since is returned. Behind an agent's key nobody can tell who
-        answers: its jobs ask too, and a person answers elsewhere. Raises as `take`.
+        is asked at once, and what became of the job since is returned. Behind the key of an agent or a machine nobody
+        can tell who answers: its jobs ask too, and a person answers elsewhere. Raises as `take`.
         """
-        asks = call.may_ask and call.caller.kind is not CallerKind.AGENT
+        asks = call.may_ask and call.caller.kind is CallerKind.PERSON
         while asks and (asking := await self._asking(call, answer)) is not None:
             job, question = asking
             if modern(ctx):

@@ -1,5 +1,6 @@
 """MCP over HTTP as in 2024-11-05: messages go in at `/messages`, all answers come on the stream of `/sse`."""
 
+import hashlib
 from collections.abc import Callable
 from urllib.parse import quote
 
@@ -35,7 +36,7 @@ class EventStreams:
             return await self._stream(request, caller)
 
     async def _stream(self, request: web.Request, caller: Caller) -> web.StreamResponse:
-        session = request[SESSION] = await self._sessions.begin(caller.name)
+        session = request[SESSION] = await self._sessions.begin(_holder(caller))
         try:
             outbox = await session.open_stream(request)
             response = web.StreamResponse(headers=STREAM_HEADERS)
@@ -48,9 +49,19 @@ class EventStreams:
         return response
 
     async def post(self, request: web.Request) -> web.Response:
-        """Take one message of a session; its answer comes on the stream, whichever replica holds that."""
+        """Take one message of a session; its answer comes on the stream, whichever replica holds that.
+
+        It is run by the right of the stream, so only who has that very right may send it.
+        """
         token = request.query.get(PARAMETER)
         if token is None:
             raise RefusedError(400, f"Missing {PARAMETER}: begin with GET /sse")
-        await self._sessions.deliver(token, self._caller_of(request).name, await read_json(request))
+        await self._sessions.deliver(token, _holder(self._caller_of(request)), await read_json(request))
         return web.Response(status=202)
+
+
+def _holder(caller: Caller) -> str:
+    """Return what tells a caller with this key, or with these claims of a token, from every other, himself included."""
+    if caller.standing is None:
+        return caller.name
+    return f"{caller.name} {hashlib.sha256(caller.standing.model_dump_json().encode()).hexdigest()}"

@@ -12,6 +12,7 @@ import orjson
 
 from gateway.core.access import Standing
 from gateway.core.errors import IssuerAway
+from gateway.core.text import clean
 from gateway.rights.directory import refused
 from gateway.settings import Settings
 from gateway.telemetry.logs import get_logger
@@ -23,6 +24,7 @@ NONE_SECONDS: Final = 1.0  # the same as long as no key is known
 FETCH_SECONDS: Final = 5.0
 MOST_BYTES, CHUNK_BYTES = 1 << 20, 1 << 16
 TOKENS_KEPT: Final = 2_000
+LONGEST_NAME: Final = 255  # as OpenID Connect bounds `sub`
 REQUIRED: Final = ["exp", "iss", "aud", "sub"]
 
 log = get_logger(__name__)
@@ -82,7 +84,7 @@ class Issuer:
     def _standing(self, claims: dict[str, Any]) -> Standing:
         settings = self._settings
         person = claims.get(settings.oidc_name_claim)
-        if not isinstance(person, str) or not person or "/" in person:
+        if not isinstance(person, str) or not person or "/" in person or clean(person, LONGEST_NAME) != person:
             raise refused(f"a token without a usable {settings.oidc_name_claim}")
         client = claims.get("azp") or claims.get("client_id") or ""
         return Standing(

@@ -89,6 +89,13 @@ class House:
         self.stopping = asyncio.Event()
         self.serving: asyncio.Task[None] | None = None
 
+    async def key(
+        self, name: str, owner: str, role: str = "engineer", kind: CallerKind = CallerKind.PERSON, **more: Any
+    ) -> dict[str, str]:
+        """Make a key; return the header that shows it."""
+        _, token = await issue(self.services.directory, NewKey(name, owner, kind, (role,), **more))
+        return {"Authorization": f"Bearer {token}"}
+
     async def stop(self) -> None:
         """Stop the gateway before the block ends, as SIGTERM does."""
         self.stopping.set()

@@ -128,6 +128,21 @@ async def test_open_jobs_are_withdrawn_handed_over_or_must_finish_because_a_vm_i
     assert waiting.running
 
 
+async def test_what_her_machines_want_and_enrolled_ends_as_well_and_nobody_else_s_of_a_like_name(replicas, team):
+    first, _ = replicas
+    machine = await key_of(first, "backup", "ann", kind=CallerKind.MACHINE)
+    await key_of(first, "bob", "ann", kind=CallerKind.AGENT)  # named as somebody else is
+    enrolled = {"api_key": "bobs-own-vergeos-key", "user": "bob"}
+    assert (await first.call("PUT", "/me/vergeos-key", enrolled, machine)).status == 200
+    hers = await first.accepted("POST", "/vms/web-1/poweroff", {"wait_timeout": 600}, machine)
+    bobs = await first.accepted("POST", "/vms/db-1/poweroff", {"wait_timeout": 600}, team["bob"])
+    told = await offboard(first, team)
+    assert [line.split()[0] for line in told["cancelled"]] == [hers["id"]]
+    assert told["vergeos_key"] == "ann, bob"
+    assert (await first.services.jobs.get(bobs["id"])).cancel is None
+    assert (await first.call("GET", "/vms", headers=team["bob"])).status == 200
+
+
 async def test_only_an_administrator_offboards_and_nobody_himself(replicas, team):
     first, _ = replicas
     (await first.call("POST", "/people/bob/offboard", headers=team["ann"])).problem(403, "forbidden")

@@ -14,6 +14,8 @@ from mcp.client.auth.extensions.client_credentials import ClientCredentialsOAuth
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.auth import OAuthClientInformationFull, OAuthClientMetadata, OAuthToken
 
+from gateway.core.access import CallerKind
+from gateway.store.api_keys import NameTaken
 from tests.conftest import eventually, free_port
 from tests.journeys.inprocess import house
 from tests.npm import available, install
@@ -161,6 +163,18 @@ async def test_a_client_whose_scope_is_too_narrow_asks_for_the_one_it_is_told(ga
         made = await client.call_tool("power_on_vm", {"id": "app-1", "dry_run": True})
         assert not made.is_error
         assert set(kept.tokens.scope.split()) == set(ALL.split())
+
+
+async def test_nobody_who_signs_in_is_taken_for_a_machine_of_his_name(gateway, idp):
+    token = await idp.token("nightly", gateway.url, ALL)
+    assert await status(gateway, token) == 200
+    with pytest.raises(NameTaken, match="person in the policy file"):
+        await gateway.key("robot", "ann", kind=CallerKind.MACHINE)
+    machine = await gateway.key("nightly", "ann", kind=CallerKind.MACHINE)
+    await eventually(lambda: passes(gateway, token, 401))
+    assert (await gateway.call("GET", "/overview", headers=machine)).body["you"] == "nightly"
+    await gateway.services.directory.keys.revoke("nightly")
+    await eventually(lambda: passes(gateway, token, 200))
 
 
 async def test_a_token_for_another_service_is_refused(gateway, idp):

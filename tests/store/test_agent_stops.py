@@ -41,6 +41,19 @@ async def test_what_stops_nothing_and_what_is_joined_does_not_count(jobs):
         await stop(jobs, 6)
 
 
+async def test_who_joins_a_stop_stops_as_well_and_is_refused_past_his_limit(jobs):
+    for vm in (1, 2, 3):
+        await submit(jobs, draft("ann", PowerOff(), vm), LIMITED)
+    for vm in (1, 1, 2, 2):  # to call again is to join once
+        await stop(jobs, vm)
+    with pytest.raises(AgentLimit):
+        await stop(jobs, 3)
+    [job] = await jobs.open_on("vm:3")
+    assert job.joiners == ()
+    with pytest.raises(AgentLimit):
+        await stop(jobs, 4)
+
+
 async def test_the_limit_is_of_one_agent_of_one_person_and_none_of_people(jobs):
     for vm in (1, 2):
         await stop(jobs, vm)

@@ -289,6 +289,16 @@ async def events(reply):
             yield json.loads(line[6:])
 
 
+async def sse_events(reply):
+    """Yield name and data of each event."""
+    name = None
+    async for line in reply.content:
+        if line.startswith(b"event: "):
+            name = line[7:].strip().decode()
+        elif line.startswith(b"data: "):
+            yield name, line[6:].strip().decode()
+
+
 @asynccontextmanager
 async def open_stream(http, served, session):
     async with http.get(served.mcp, headers=session) as reply:

@@ -10,7 +10,7 @@ from fakeredis import FakeServer
 from mcp.client.session import ClientSession
 from mcp.client.sse import sse_client
 from mcp.server import Server
-from mcp_fixtures import HEADERS, asked, begin, events, open_stream, serving, soon
+from mcp_fixtures import HEADERS, asked, begin, events, open_stream, serving, soon, sse_events
 
 from gateway.core.access import Caller
 from gateway.transports.mcp_sessions import MAX_FACTS_BYTES
@@ -215,16 +215,6 @@ async def test_while_redis_is_out_known_sessions_go_on_and_others_are_told_when_
             assert (await reply.json())["error"]["data"]["code"] == "store_unavailable"
         memory.connected = True
         assert await text(http, second, session, "client") == "t 2025-06-18"
-
-
-async def sse_events(reply):
-    """Yield name and data of each event."""
-    name = None
-    async for line in reply.content:
-        if line.startswith(b"event: "):
-            name = line[7:].strip().decode()
-        elif line.startswith(b"data: "):
-            yield name, line[6:].strip().decode()
 
 
 @pytest.mark.parametrize("other", [0, 1])

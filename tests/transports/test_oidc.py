@@ -70,6 +70,8 @@ async def test_a_token_tells_who_calls_and_groups_and_scopes_what_he_may(gateway
         {"sub": None},
         {"sub": ""},
         {"sub": "ann/claude"},
+        {"sub": "ann\n"},
+        {"sub": "a" * 256},
         {"key": OTHER},
         {"kid": "nobody's"},
     ],
