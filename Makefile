@@ -10,6 +10,7 @@ WORKERS ?= 6
 CHAOS_ARGS ?=
 
 IMAGE ?= vergeos-gateway
+IMAGE_ARGS ?=
 
 .PHONY: demo test test-all check judge lock bench chaos chaos-mutants image sbom pictures clean
 
@@ -49,7 +50,7 @@ bench: $(VENV)/installed-dev
 	$(BIN)/pytest -q tests/test_request_costs.py tests/journeys/test_journey_reads.py -k "costs or thousand"
 
 image:
-	docker build -t $(IMAGE):latest -t $(IMAGE):$$($(PYTHON) -c 'import gateway; print(gateway.__version__)') --build-arg REVISION=$$(git rev-parse HEAD) .
+	docker build -t $(IMAGE):latest -t $(IMAGE):$$($(PYTHON) -c 'import gateway; print(gateway.__version__)') --build-arg REVISION=$$(git rev-parse HEAD) $(IMAGE_ARGS) .
 
 # What the image is made of, as CycloneDX; needs no engine.
 sbom: $(TOOLS)/installed

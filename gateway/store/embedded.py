@@ -54,24 +54,25 @@ def server_binary() -> str | None:
 
 
 def state_folder(chosen: Path | None, site: str) -> Path:
-    """Return the folder of this site's embedded Redis, made where it is missing, for this user only."""
+    """Return the folder of this site's embedded Redis, which may not be there yet."""
     root = chosen or Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "vergeos-gateway"
-    folder = root / site
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return folder
+    return root / site
 
 
 @asynccontextmanager
 async def embedded_redis(folder: Path, *, durable: bool = True) -> AsyncIterator[Embedded]:
     """Yield the embedded Redis of a folder, starting or joining it; keeps it alive while the block lasts.
 
-    Raises `StoreError` where it does not start.
+    The folder is made where it is missing, for this user only; fakeredis needs none, so that a container without a
+    Redis and with nothing to write on can serve one client. Raises `StoreError` where it cannot be made, or Redis does
+    not start.
     """
     binary = server_binary()
     if binary is None or sys.platform == "win32":
         log.warning("no redis-server found: jobs are NOT durable, they end with this process")
         yield Embedded(None, durable=False)
         return
+    _make(folder)
     server = _Server(binary, folder, durable=durable)
     try:
         await server.ensure()
@@ -83,6 +84,14 @@ async def embedded_redis(folder: Path, *, durable: bool = True) -> AsyncIterator
             await asyncio.wait({keeper})
     finally:
         await server.release()
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as exc:
+        words = f"the state folder {folder} cannot be made: {exc.strerror}"
+        raise StoreError(words, next_step="Set STATE_DIR to a folder that can be written, or REDIS_URL.") from None
 
 
 class _Server:

@@ -192,7 +192,7 @@ async def test_a_socket_folder_of_somebody_else_is_refused(tmp_path, monkeypatch
 
 async def test_a_server_that_cannot_start_says_at_once_where_its_reason_stands(folder, monkeypatch):
     monkeypatch.setattr(embedded, "START_SECONDS", 2 * AT_ONCE_SECONDS)
-    (folder / "appendonlydir").mkdir()
+    (folder / "appendonlydir").mkdir(parents=True)
     (folder / "appendonlydir" / "appendonly.aof.manifest").write_text("this is no manifest\n")
     began = time.monotonic()
     with pytest.raises(StoreError, match="does not start") as refused:
@@ -208,6 +208,7 @@ async def test_a_server_that_cannot_start_says_at_once_where_its_reason_stands(f
 
 
 async def test_a_server_that_never_answers_is_given_up_and_left_nowhere(folder, monkeypatch):
+    folder.mkdir(parents=True)
     mute = folder / "mute-server"
     mute.write_text(f"#!/bin/sh\necho $$ > {folder}/pid\nexec sleep 60\n")
     mute.chmod(0o700)
@@ -219,15 +220,22 @@ async def test_a_server_that_never_answers_is_given_up_and_left_nowhere(folder, 
     assert not alive(int((folder / "pid").read_text()))
 
 
-async def test_without_any_server_it_is_fakeredis_which_says_that_it_keeps_nothing(tmp_path, monkeypatch):
+async def test_without_any_server_it_is_fakeredis_which_says_that_it_keeps_nothing(monkeypatch):
     monkeypatch.setattr(embedded, "server_binary", lambda: None)
-    settings = Settings(vergeos_host="verge.invalid", state_dir=tmp_path, _env_file=None)
+    settings = Settings(vergeos_host="verge.invalid", state_dir=Path("/proc/nothing/is/made"), _env_file=None)
     async with open_backend(settings) as backend:
         assert (backend.url, backend.durable) == (None, False)
         assert "not durable" in backend.words
         async with backend.open(SERVING) as redis, backend.open(SERVING) as other:
             await redis.set("asked", "power off")
             assert await other.get("asked") == b"power off"
+
+
+async def test_a_state_folder_that_cannot_be_made_is_named_with_what_to_do():
+    with pytest.raises(StoreError, match="/proc/nothing cannot be made") as told:
+        async with embedded_redis(Path("/proc/nothing")):
+            pass
+    assert "STATE_DIR" in told.value.next_step
 
 
 async def test_each_site_has_a_server_of_its_own(tmp_path):
