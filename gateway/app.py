@@ -11,7 +11,7 @@ from gateway.core.tool import Catalog
 from gateway.services import Services
 from gateway.telemetry.loop import watched_loop
 from gateway.tools import CATALOG as ALL_TOOLS
-from gateway.transports import auth, docs_page, probes, problems, rest
+from gateway.transports import auth, cors, docs_page, probes, problems, rest
 from gateway.transports.context import CATALOG, SERVICES
 from gateway.transports.expect import new_app
 from gateway.transports.mcp import build_server
@@ -35,14 +35,16 @@ def create_app(services: Services, catalog: Catalog = ALL_TOOLS) -> web.Applicat
     app[SERVICES] = services
     app[CATALOG] = catalog
     problems.install(app)
+    cors.install(app)
     auth.Door(services).install(app)
     probes.mount(app)
     if not services.settings.metrics_port:
         probes.mount_metrics(app)
     rest.mount(app)
     docs_page.mount(app)
-    own_names = (*services.settings.allowed_hosts, services.settings.host)
-    McpEndpoint(build_server(catalog, lambda: services), services, allowed_hosts=own_names).mount(app)
+    settings = services.settings
+    own_names, pages = (*settings.allowed_hosts, settings.host), settings.cors_origins
+    McpEndpoint(build_server(catalog, lambda: services), services, allowed_hosts=own_names, pages=pages).mount(app)
     return app
 
 

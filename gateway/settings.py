@@ -1,6 +1,7 @@
 """Everything that can be set: the environment, read once into one frozen `Settings`."""
 
 import hashlib
+import re
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -72,6 +73,9 @@ class Settings(BaseSettings):
     )
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Host names, separated by commas, that requests may name besides loopback."
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Web pages that may call from a browser, by exact origin and by commas, e.g. https://a.example."
     )
     gateway_secret_key: SecretStr | None = Field(
         None, description="Seals what clients carry for us; empty = a random key, kept in Redis."
@@ -159,11 +163,20 @@ class Settings(BaseSettings):
     engine_speed: float = Field(1.0, gt=0, description="Divides every engine time; tests run with 10.")
 
     @field_validator(
-        "allowed_hosts", "service_writers", "protected", "never_force", "own_vms", "trusted_proxies", mode="before"
+        *("allowed_hosts", "cors_origins", "service_writers", "protected", "never_force", "own_vms", "trusted_proxies"),
+        mode="before",
     )
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _exact(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        wrong = [origin for origin in value if not re.fullmatch(r"https?://[a-z0-9.-]+(:\d{1,5})?", origin)]
+        if wrong:
+            raise ValueError(f"{wrong[0]!r} is no origin as browsers send it, such as https://a.example")
+        return value
 
     @field_validator("maintenance_windows")
     @classmethod

@@ -38,9 +38,12 @@ def host_allowed(host_header: str | None, allowed: Collection[str]) -> bool:
     return _known((host_header or "").lower(), tuple(allowed))
 
 
-def origin_allowed(origin: str | None, allowed: Collection[str]) -> bool:
-    """Tell whether an Origin header is a page of loopback or of one of `allowed`; only browsers send it."""
-    if origin is None:
+def origin_allowed(origin: str | None, allowed: Collection[str], pages: Collection[str] = ()) -> bool:
+    """Tell whether an Origin header is a page of loopback, of a host of `allowed`, or one of the origins `pages`.
+
+    Only browsers send it.
+    """
+    if origin is None or origin in pages:
         return True
     scheme, _, address = origin.partition("://")
     return scheme.lower() in {"http", "https"} and host_allowed(address, allowed)
@@ -53,7 +56,7 @@ def require_known(request: web.Request) -> None:
     host, origin = request.headers.get(hdrs.HOST), request.headers.get(hdrs.ORIGIN)
     if not host_allowed(host, allowed) and request.path not in ASKED_BY_ADDRESS:
         raise HostNotAllowed(f"this gateway is not {clean(host or 'nameless', SHOWN_CHARACTERS)}")
-    if not origin_allowed(origin, allowed):
+    if not origin_allowed(origin, allowed, settings.cors_origins):
         raise OriginNotAllowed(f"a page of {clean(origin or '', SHOWN_CHARACTERS)} may not call this gateway")
 
 

@@ -46,7 +46,7 @@ class McpEndpoint:
 
     `services` hold what replicas share of sessions: seal, mailboxes, feed. The application must run with
     `handler_cancellation=True`: with the stateless revision a client cancels a request by closing its connection.
-    `allowed_hosts` come beside loopback.
+    `allowed_hosts` come beside loopback, and the pages of the origins `pages`.
     """
 
     def __init__(
@@ -55,6 +55,7 @@ class McpEndpoint:
         services: Services,
         *,
         allowed_hosts: Collection[str] = (),
+        pages: Collection[str] = (),
         caller_of: Callable[[web.Request], Caller] = caller_of,
         ping_seconds: float = PING_SECONDS,
         idle_seconds: float = IDLE_SECONDS,
@@ -62,7 +63,7 @@ class McpEndpoint:
     ) -> None:
         self._server = server
         self._state: Any = None
-        self._allowed_hosts = tuple(allowed_hosts)
+        self._allowed_hosts, self._pages = tuple(allowed_hosts), frozenset(pages)
         self._caller_of = caller_of
         self._ping_seconds = ping_seconds
         self.sessions = Sessions(server, services, idle_seconds=idle_seconds, max_sessions=max_sessions)
@@ -98,7 +99,7 @@ class McpEndpoint:
     ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def guarded(request: web.Request) -> web.StreamResponse:
             try:
-                require_known_host(request, self._allowed_hosts)
+                require_known_host(request, self._allowed_hosts, self._pages)
                 return await serve(request)
             except RefusedError as refusal:
                 return refusal.response()

@@ -187,11 +187,11 @@ def _deeper_than(decoded: Any, limit: int) -> bool:
     return True
 
 
-def require_known_host(request: web.Request, allowed_hosts: Collection[str]) -> None:
-    """Raise `RefusedError` unless Host, and Origin where it is sent, are loopback or allowed."""
+def require_known_host(request: web.Request, allowed_hosts: Collection[str], pages: Collection[str]) -> None:
+    """Raise `RefusedError` unless Host, and Origin where it is sent and none of `pages`, are loopback or allowed."""
     if not host_allowed(request.headers.get("Host"), allowed_hosts):
         raise RefusedError(421, "This Host is not served here; ALLOWED_HOSTS names those that are")
-    if not origin_allowed(request.headers.get("Origin"), allowed_hosts):
+    if not origin_allowed(request.headers.get("Origin"), allowed_hosts, pages):
         raise RefusedError(403, "This Origin may not call; ALLOWED_HOSTS names those that may")
 
 

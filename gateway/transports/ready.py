@@ -44,7 +44,8 @@ class Ready:
         now = time.time()
         age = None if self.as_of is None else max(int(now - self.as_of), 0)
         status = 304 if self._is_known_to(request) else 200
-        if request.method == hdrs.METH_GET and request.version == HttpVersion11 and request.keep_alive:
+        usual = request.method == hdrs.METH_GET and request.version == HttpVersion11 and request.keep_alive
+        if usual and hdrs.ORIGIN not in request.headers:  # to a page of another site more is said
             told = b"" if age is None else b"Age: %d\r\n" % age
             body = self.body if status == 200 else b""
             return _Sent(status, b"".join((self._heads[status], told, _date(int(now)), body)))
