@@ -40,6 +40,8 @@ def read_policy(path: Path) -> Policy:
             text = file.read(MOST_BYTES + 1)
     except OSError as exc:
         raise WrongPolicy(f"{path} cannot be read: {exc.strerror or exc}", next_step="Correct POLICY_FILE.") from None
+    if not text.strip():  # so it is for a moment, too, where somebody writes it in place
+        raise WrongPolicy(f"{path}, line 1: is empty; `people: {{}}` is a policy that names nobody", line=1)
     if len(text) > MOST_BYTES:
         raise WrongPolicy(f"{path} is larger than {MOST_BYTES} bytes")
     return parse_policy(text, str(path))

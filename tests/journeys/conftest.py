@@ -77,20 +77,34 @@ class System:
         await eventually(lambda: self.answers("/readyz"), START_SECONDS)
         return process
 
+    async def replica(self, **environment: str) -> tuple[str, Process]:
+        """Start another gateway beside the first; return its URL once it is ready."""
+        port = free_port()
+        process = self.start("serve", **{**environment, "PORT": str(port)})
+        url = f"http://127.0.0.1:{port}"
+        await eventually(lambda: self.answers("/readyz", url), START_SECONDS)
+        return url, process
+
     async def worker(self, **environment: str) -> Process:
         return self.start("worker", **environment)
 
-    async def answers(self, path: str) -> bool:
+    async def answers(self, path: str, url: str = "") -> bool:
         with suppress(aiohttp.ClientError):
-            async with aiohttp.ClientSession() as http, http.get(self.url + path) as response:
+            async with aiohttp.ClientSession() as http, http.get((url or self.url) + path) as response:
                 return response.status == 200
         return False
 
-    async def call(self, method: str, path: str, body=None, headers=None):
-        """Return status and JSON of one REST call."""
+    async def key(self, name: str, owner: str, by=None, **more) -> dict[str, str]:
+        """Make a key as who shows the headers `by`, the first as anybody; return the header that shows it."""
+        status, made = await self.call("POST", "/keys", {"name": name, "owner": owner, **more}, by)
+        assert status == 200, made
+        return {"Authorization": f"Bearer {made['token']}"}
+
+    async def call(self, method: str, path: str, body=None, headers=None, url: str = ""):
+        """Return status and JSON of one REST call, to the gateway at `url` or to the first."""
         async with (
             aiohttp.ClientSession() as http,
-            http.request(method, self.url + path, json=body, headers=headers) as response,
+            http.request(method, (url or self.url) + path, json=body, headers=headers) as response,
         ):
             return response.status, await response.json(content_type=None)
 
