@@ -177,9 +177,9 @@ async def house(sim: Simulator, settings: Settings, *, workers: int = 1):
             await built.stop()
 
 
-async def let_in(houses, name: str, role: str, *select: str) -> dict[str, str]:
+async def let_in(houses, name: str, role: str, *select: str, kind=CallerKind.PERSON, owner: str = "") -> dict[str, str]:
     """Give somebody a key; return his headers once all of these gateways know it, and that there are keys at all."""
-    new = NewKey(name, name, CallerKind.PERSON, (role,), select)
+    new = NewKey(name, owner or name, kind, (role,), select)
     _, token = await issue(houses[0].services.directory, new)
     headers = {"Authorization": f"Bearer {token}"}
     for gateway in houses:
