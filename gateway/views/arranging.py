@@ -1,7 +1,7 @@
 """Rows between their forms: what is stored of each, the row itself, and all of them in order; in short slices."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import TypeVar
 
@@ -41,6 +41,11 @@ async def arranged(view: View[T], rows: Iterable[T], *, generation: int, as_of: 
     placed.sort(key=itemgetter(0))
     await asyncio.sleep(0)
     ordered = tuple(map(itemgetter(1), placed))
+    return Rows(ordered, generation, as_of, Source.CACHE, *await indexed(view, ordered))
+
+
+async def indexed(view: View[T], ordered: Sequence[T]) -> tuple[dict[int | str, T], dict[str, tuple[T, ...]]]:
+    """Return rows by their keys and by their names."""
     by_name: dict[str, tuple[T, ...]] = {}
 
     def name(row: T) -> None:
@@ -48,8 +53,7 @@ async def arranged(view: View[T], rows: Iterable[T], *, generation: int, as_of: 
         by_name[label] = (*by_name.get(label, ()), row)
 
     await in_slices(ordered, name)
-    by_key = {view.key(row): row for row in ordered}
-    return Rows(ordered, generation, as_of, Source.CACHE, by_key, by_name)
+    return {view.key(row): row for row in ordered}, by_name
 
 
 async def rearranged(view: View[T], before: Rows[T], changed: Mapping[str, T | None], *, generation: int) -> Rows[T]:

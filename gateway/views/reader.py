@@ -307,14 +307,20 @@ class Reader(Generic[T]):
         """Keep and return rows that Redis does not have; any change that is heard of puts them out of use."""
         generation = self._least_generation
         rows = await arranged(self._view, found.values(), generation=generation, as_of=as_of)
-        self._memo = Memo(rows, found, asked_at, outdated=generation < self._least_generation)
+        self._put(Memo(rows, found, asked_at, outdated=generation < self._least_generation))
         return rows
 
     def _keep(self, rows: Rows[T], found: Mapping[bytes, T], asked_at: float) -> Rows[T] | None:
         if rows.generation < self._least_generation:
             return None
-        self._memo = Memo(rows, found, asked_at)
+        self._put(Memo(rows, found, asked_at))
         return rows
+
+    def _put(self, memo: Memo[T]) -> None:
+        """Remember rows; what was seen of those before helps to see these."""
+        if self._memo is not None:
+            memo.rows.looked.update(self._memo.rows.looked)
+        self._memo = memo
 
 
 def _heard(task: asyncio.Task[Rows[T]]) -> None:

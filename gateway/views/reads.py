@@ -31,8 +31,11 @@ class Sight(Protocol):
     def learn(self, view: View[Any], rows: Rows[Any]) -> None:
         """Know all rows of a view that is needed."""
 
-    def see(self, view: View[T], rows: Rows[T]) -> Rows[T]:
+    async def look(self, view: View[T], rows: Rows[T]) -> Rows[T]:
         """Return what is seen of the rows of a view, once all that it needs is known."""
+
+    def seen(self, view: View[T], rows: Rows[T]) -> Rows[T] | None:
+        """Return what `look` brought for these rows; None where it was not asked yet."""
 
 
 class Reads(ABC):
@@ -119,13 +122,15 @@ class CallReads(Reads):
     async def rows(self, view: View[T], *, max_age: float | None = None) -> Rows[T]:
         """Return the rows of a view that the caller may see, no older than the call wants."""
         await self._prepare(view)
-        return self._noted(view, await self._reads.rows(view, max_age=self._max_age if max_age is None else max_age))
+        return await self._shown(
+            view, await self._reads.rows(view, max_age=self._max_age if max_age is None else max_age)
+        )
 
     async def known(self, view: View[T], *, max_age: float | None = None) -> Rows[T] | None:
         """Return what the caller may see of a view that is known; never asks VergeOS."""
         await self._prepare(view)
         rows = await self._reads.known(view, max_age=max_age)
-        return None if rows is None else self._noted(view, rows)
+        return None if rows is None else await self._shown(view, rows)
 
     async def known_row(self, view: View[T], key: int | str, *, max_age: float | None = None) -> T | None:
         """Return one row that the caller may see, if it is known; never asks VergeOS."""
@@ -141,7 +146,12 @@ class CallReads(Reads):
     def at_hand(self, view: View[T]) -> Rows[T] | None:
         """Return what the caller may see of a view that is in memory; asks nobody."""
         rows = self._reads.at_hand(view)
-        return None if rows is None or not self._prepared(view) else self._noted(view, rows)
+        if rows is None or not self._prepared(view):
+            return None
+        seen = rows if self._sight is None else self._sight.seen(view, rows)
+        if seen is not None:
+            self.noted.append((view, rows, True))
+        return seen
 
     async def named(self, view: View[T], find: Find[T], name: str) -> Sequence[T]:
         """Return the objects of this name that the caller may see."""
@@ -177,6 +187,6 @@ class CallReads(Reads):
             self.noted.append((view, rows, False))
             self._sight.learn(view, rows)
 
-    def _noted(self, view: View[T], rows: Rows[T]) -> Rows[T]:
+    async def _shown(self, view: View[T], rows: Rows[T]) -> Rows[T]:
         self.noted.append((view, rows, True))
-        return rows if self._sight is None else self._sight.see(view, rows)
+        return rows if self._sight is None else await self._sight.look(view, rows)

@@ -18,8 +18,9 @@ class Rows(Generic[T]):
 
     `as_of` is in Unix seconds of Redis' clock. `by_name` holds every row of a (shown) name. `rendered` is for
     what is made of the rows: keep there what is the same for all who see these rows, or put into the key what
-    differs; it goes with the rows. `answers` are those of whole calls (see `kept`). `older_because` says why
-    the rows are older than somebody wanted them; empty where they are not.
+    differs; it goes with the rows. `looked` is handed on to the rows that come after (see `sight`). `answers` are
+    those of whole calls (see `kept`). `older_because` says why the rows are older than somebody wanted them; empty
+    where they are not.
     """
 
     rows: tuple[T, ...]
@@ -30,6 +31,7 @@ class Rows(Generic[T]):
     by_name: Mapping[str, tuple[T, ...]]
     older_because: str = ""
     rendered: dict[Hashable, Any] = field(default_factory=dict, compare=False)
+    looked: dict[str, Any] = field(default_factory=dict, compare=False)
     answers: dict[Hashable, Any] = field(default_factory=dict, compare=False)
 
     def told_as(self, source: Source, older_because: str = "") -> Self:

@@ -4,6 +4,7 @@ A row that stays names no node, cluster or network that he may not see. What is 
 rows that it was made of, so that all callers of that right share it and nobody else gets it.
 """
 
+import asyncio
 import dataclasses
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -13,6 +14,8 @@ from gateway.core.errors import UpstreamError
 from gateway.core.job import Job, Target
 from gateway.core.permission import Permission
 from gateway.core.policy import Facts, Right, system_facts
+from gateway.vergeos.slices import in_slices
+from gateway.views.arranging import indexed
 from gateway.views.cluster import CLUSTERS, NODES
 from gateway.views.declared import VMS, T, View
 from gateway.views.networks import NETWORKS
@@ -42,6 +45,7 @@ OF_ANYTHING: Final = frozenset({"alarms", "log"})
 OF_SYSTEM: Final = frozenset({"tiers", "volumes", "counts"})
 SINGLES: Final = {"network": "network", "tenant": "tenant", "node": "node"}
 """The kinds of object that are decided by one row of theirs, whichever view it is of."""
+RIGHTS_KEPT: Final = 16  # whose sight of a list is handed on to its next reading
 VERGEOS_WORDS: Final = {"vnet": "network"}
 
 
@@ -70,29 +74,53 @@ class Sight:
         """Know all rows of a view that is needed."""
         self._known[view.name] = rows
 
-    def see(self, view: View[T], rows: Rows[T]) -> Rows[T]:
-        """Return what is seen of the rows of a view, once all that it needs is known."""
-        made_of = tuple((known.generation, known.as_of) for known in map(self._of, self.needs(view)))
-        key = ("sight", self._right.token, made_of)
-        seen: Rows[T] | None = rows.rendered.get(key)
-        if seen is None:
-            keep = self._keep(view)
-            shown = tuple(row for row in map(keep, rows.rows) if row is not None)
-            by_name: dict[str, tuple[T, ...]] = {}
-            for row in shown:
-                label = view.label(row)
-                by_name[label] = (*by_name.get(label, ()), row)
-            by_key = {view.key(row): row for row in shown}
-            seen = dataclasses.replace(rows, rows=shown, by_key=by_key, by_name=by_name, rendered={}, answers={})
-            rows.rendered[key] = seen
+    def seen(self, view: View[T], rows: Rows[T]) -> Rows[T] | None:
+        """Return what `look` brought for these rows; None where it was not asked yet."""
+        seen: Rows[T] | None = rows.rendered.get(self._name(view))
         return seen
+
+    async def look(self, view: View[T], rows: Rows[T]) -> Rows[T]:
+        """Return what is seen of the rows of a view, once all that it needs is known; all who ask share the work."""
+        seen = self.seen(view, rows)
+        if seen is not None:
+            return seen
+        for needed in self.needs(view):
+            if needed.name in KINDS:
+                await self.look(needed, self._of(needed))
+        name = self._name(view)
+        async with rows.rendered.setdefault(("looking", *name), asyncio.Lock()):
+            if name not in rows.rendered:
+                rows.rendered[name] = await self._looked(view, rows)
+        looked: Rows[T] = rows.rendered[name]
+        return looked
+
+    async def _looked(self, view: View[T], rows: Rows[T]) -> Rows[T]:
+        """Decide what is seen, in short slices, and of a row that was decided before as then."""
+        keep, last = self._keep(view), rows.looked.get(self._right.token)
+        if last is not None and last.made_of == self._made_of(view):
+            keep = last.first(view, keep)
+        shown = tuple(row for row in await in_slices(rows.rows, keep) if row is not None)
+        by_key, by_name = await indexed(view, shown)
+        if view.name in KINDS:
+            if len(rows.looked) >= RIGHTS_KEPT:
+                rows.looked.clear()
+            rows.looked[self._right.token] = Looked(self._made_of(view), rows.by_key, by_key)
+        return dataclasses.replace(rows, rows=shown, by_key=by_key, by_name=by_name, rendered={}, looked={}, answers={})
+
+    def _made_of(self, view: View[Any]) -> tuple[tuple[int, float], ...]:
+        return tuple((known.generation, known.as_of) for known in map(self._of, self.needs(view)))
+
+    def _name(self, view: View[Any]) -> tuple[str, str, tuple[tuple[int, float], ...]]:
+        return "sight", self._right.token, self._made_of(view)
 
     def _of(self, view: View[Any]) -> Rows[Any]:
         return self._known[view.name]
 
     def _listed(self, kind: str) -> Rows[Any]:
+        """Return what is seen of a list that was looked at."""
         view = LISTS[kind]
-        return self.see(view, self._of(view))
+        rows: Rows[Any] = self._of(view).rendered[self._name(view)]
+        return rows
 
     def _keep(self, view: View[Any]) -> Keep:
         kind = KINDS.get(view.name) or SINGLES.get(view.kind)
@@ -166,6 +194,27 @@ class Sight:
 
 
 @dataclasses.dataclass(frozen=True)
+class Looked:
+    """What somebody of one right saw of a list lately, of all the rows that it had, both by their keys.
+
+    It was `made_of` readings of other views besides.
+    """
+
+    made_of: tuple[tuple[int, float], ...]
+    before: Mapping[int | str, Any]
+    seen: Mapping[int | str, Any]
+
+    def first(self, view: View[Any], keep: Keep) -> Keep:
+        """Return what does as `keep`, but for rows that are still the same."""
+
+        def known(row: Any) -> Any:
+            key = view.key(row)
+            return self.seen.get(key) if self.before.get(key) is row else keep(row)
+
+        return known
+
+
+@dataclasses.dataclass(frozen=True)
 class Surroundings:
     """What is known of VMs besides their rows: their tags by VM, their networks by machine."""
 
@@ -175,15 +224,23 @@ class Surroundings:
     @classmethod
     def of(cls, tagged: Rows[Any] | None, linked: Rows[Any] | None) -> "Surroundings":
         """Return what these views tell; nothing where they are not needed."""
-        tags, networks = defaultdict[int, tuple[str, ...]](tuple), defaultdict[int, tuple[str, ...]](tuple)
-        for tag in () if tagged is None else tagged.rows:
-            tags[tag.vm_id] += (tag.tag,)
-        for link in () if linked is None else linked.rows:
-            networks[link.machine] += (link.network,)
-        return cls(tags, networks)
+        return cls(_gathered(tagged, "vm_id", "tag"), _gathered(linked, "machine", "network"))
 
 
 NOTHING_ELSE: Final = Surroundings({}, {})
+
+
+def _gathered(rows: Rows[Any] | None, by: str, member: str) -> Mapping[int, tuple[str, ...]]:
+    """Return a member of all rows that agree in another one, by that; gathered once for each reading."""
+    if rows is None:
+        return {}
+    gathered: Mapping[int, tuple[str, ...]] | None = rows.rendered.get(("gathered", by))
+    if gathered is None:
+        found = defaultdict[int, tuple[str, ...]](tuple)
+        for row in rows.rows:
+            found[getattr(row, by)] += (getattr(row, member),)
+        gathered = rows.rendered["gathered", by] = found
+    return gathered
 
 
 def facts_of(kind: str, row: Any, site: str, around: Surroundings) -> Facts:
@@ -231,7 +288,7 @@ async def job_filter(views: Reads, right: Right, site: str) -> Callable[[Job], b
             everything = await views.rows(LISTS[kind])
         except UpstreamError:
             continue
-        lists[kind] = everything, sight.see(LISTS[kind], everything)
+        lists[kind] = everything, await sight.look(LISTS[kind], everything)
 
     def seen(job: Job) -> bool:
         everything, shown = lists.get(job.target.kind, (None, None))

@@ -200,7 +200,7 @@ class Sees:
     def knows(self, view):
         return True
 
-    def see(self, view, rows):
+    async def look(self, view, rows):
         if self not in rows.rendered:
             seen = tuple(vm for vm in rows.rows if vm.id in self.keys)
             by_key, by_name = {vm.id: vm for vm in seen}, {vm.name: (vm,) for vm in seen}
@@ -208,6 +208,9 @@ class Sees:
                 rows, rows=seen, by_key=by_key, by_name=by_name, rendered={}, answers={}
             )
         return rows.rendered[self]
+
+    def seen(self, view, rows):
+        return rows.rendered.get(self)
 
 
 class Memory(Reads):
