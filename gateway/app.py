@@ -17,9 +17,11 @@ from gateway.transports.expect import new_app
 from gateway.transports.mcp import build_server
 from gateway.transports.mcp_http import McpEndpoint
 from gateway.transports.selection import select
+from gateway.transports.short_way import ShortWay
 
 SHUTDOWN_SECONDS = 2.0  # for requests under way; waits and streams have been ended by then
 MAX_BODY_BYTES = 1024 * 1024
+DOOR = web.AppKey("door", auth.Door)
 
 
 class CannotStart(GatewayError):
@@ -36,7 +38,8 @@ def create_app(services: Services, catalog: Catalog = ALL_TOOLS) -> web.Applicat
     app[CATALOG] = catalog
     problems.install(app)
     cors.install(app)
-    auth.Door(services).install(app)
+    app[DOOR] = auth.Door(services)
+    app[DOOR].install(app)
     probes.mount(app)
     if not services.settings.metrics_port:
         probes.mount_metrics(app)
@@ -106,6 +109,8 @@ async def _served(app: web.Application, host: str, port: int, setting: str = "PO
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=SHUTDOWN_SECONDS, access_log=None)
     await runner.setup()
     try:
+        if DOOR in app and runner.server is not None:
+            runner.server.request_handler = ShortWay(app[DOOR], runner.server.request_handler).serve
         await _listen(runner, host, port, setting)
         bound, port = runner.addresses[0][:2]
         yield f"http://{f'[{bound}]' if ':' in bound else bound}:{port}"

@@ -121,14 +121,17 @@ class Directory:
     # who it is
 
     async def by_key(self, token: str, address: str) -> Caller:
-        """Return who calls with an API key. Raises `Unauthorized`, which tells nobody why; the log does.
-
-        Who proved it is known until the next look at the keys, unless his key expires before.
-        """
-        key, caller = self._proven.get((token, address), (None, None))
-        if key is None or caller is None or not key.usable(self._now()):
-            key, caller = self._proven[token, address] = await self._prove(token, address)
+        """Return who calls with an API key. Raises `Unauthorized`, which tells nobody why; the log does."""
+        caller = self.at_hand(token, address)
+        if caller is None:
+            key, caller = await self._prove(token, address)
+            self._proven[token, address] = key, caller
         return caller
+
+    def at_hand(self, token: str, address: str) -> Caller | None:
+        """Return who proved by this key who he is since the last look at the keys; None where it has to be proven."""
+        key, caller = self._proven.get((token, address), (None, None))
+        return None if key is None or not key.usable(self._now()) else caller
 
     async def _prove(self, token: str, address: str) -> tuple[ApiKey, Caller]:
         found = read_token(token)
@@ -164,6 +167,10 @@ class Directory:
         if caller.name == LOCAL.name or caller.name in self._machines():
             raise refused("a token with the name of a machine", person=standing.person)
         return self._remember(standing, caller)
+
+    def subject_at_hand(self, standing: Standing) -> Caller | None:
+        """Return the same where it was found out before and nothing has changed since, None otherwise."""
+        return None if self._blocked(standing.person) else self._remembered(standing)
 
     def present(self, standing: Standing | None) -> Right | None:
         """Return the right that a standing gives now: None where it gives none any more; all for the local caller."""

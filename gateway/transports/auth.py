@@ -88,7 +88,7 @@ class Door:
         try:
             if caller.standing is None:
                 return await handler(request)
-            self.services.metrics.known_callers.value += 1
+            self.count()
             return await self._told_scopes(request, caller, handler)
         finally:
             del self.served[id(request)]
@@ -162,6 +162,26 @@ class Door:
                 raise _too_many(wait) from None
             raise
 
+    def at_hand(self, token: str | None, address: str) -> Caller | None:
+        """Return as whom a request with this token is served; None where that has to be found out, or he is refused."""
+        directory = self.services.directory
+        if self.services.settings.allow_anonymous:
+            return LOCAL
+        if not directory.fresh():
+            return None
+        if not self.required:
+            return LOCAL
+        if token is None:
+            return None
+        if self.issuer is not None and token.count(".") == 2:
+            verified = self.issuer.at_hand(token)
+            return None if verified is None else directory.subject_at_hand(verified[0])
+        return directory.at_hand(token, address)
+
+    def count(self) -> None:
+        """Count one who has proven who he is."""
+        self.services.metrics.known_callers.value += 1
+
     async def _proven(self, token: str, address: str) -> tuple[Caller, float | None]:
         directory = self.services.directory
         if self.issuer is not None and token.count(".") == 2:
@@ -234,6 +254,14 @@ def _too_many(wait: float) -> TooManyFailures:
 def _cut(request: web.Request) -> None:
     if request.transport is not None:
         request.transport.abort()
+
+
+def token_of(request: web.Request) -> str | None:
+    """Return the token that a request shows where one may; None where it shows none."""
+    try:
+        return _bearer(request)
+    except (Unauthorized, MalformedCredentials):
+        return None
 
 
 def _bearer(request: web.Request) -> str:

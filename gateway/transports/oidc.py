@@ -42,20 +42,24 @@ class Issuer:
 
     def knows(self, token: str) -> bool:
         """Tell whether this token was found good before; asks nobody and costs little."""
-        return hashlib.sha256(token.encode()).hexdigest() in self._verified
+        return _digest(token) in self._verified
 
     async def verified(self, token: str) -> tuple[Standing, float]:
         """Return by what its bearer stands, and until when (Unix seconds). Raises `Unauthorized`, `IssuerAway`."""
-        digest = hashlib.sha256(token.encode()).hexdigest()
-        known = self._verified.get(digest)
-        if known is not None and time.time() < known[1] and not self._old:
+        known = self.at_hand(token)
+        if known is not None:
             return known
         claims = await self._claims(token)
         found = self._standing(claims), float(claims["exp"]) + SKEW_SECONDS
         while len(self._verified) >= TOKENS_KEPT:
             self._verified.popitem(last=False)
-        self._verified[digest] = found
+        self._verified[_digest(token)] = found
         return found
+
+    def at_hand(self, token: str) -> tuple[Standing, float] | None:
+        """Return the same where it was found out before and still holds, None otherwise; asks nobody."""
+        known = self._verified.get(_digest(token))
+        return known if known is not None and time.time() < known[1] and not self._old else None
 
     async def _claims(self, token: str) -> dict[str, Any]:
         try:
@@ -132,6 +136,10 @@ class Issuer:
                 raise ValueError("the document is of another issuer")
             keys = (await _json(http, str(found["jwks_uri"])))["keys"]
         return {str(key.key_id): key for key in map(_usable, keys) if key is not None}
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
 
 
 def _usable(told: dict[str, Any]) -> jwt.PyJWK | None:

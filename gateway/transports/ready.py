@@ -16,6 +16,7 @@ OWN_HEADERS = {"X-Content-Type-Options": "nosniff", hdrs.SERVER: "vergeos-gatewa
 """Of every answer; the libraries' versions are nobody's business."""
 
 JSON = "application/json"
+REPEATED_BYTES = 256 * 1024  # a greater body is joined to its headers each time: to keep both would cost its size again
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Ready:
     as_of: float | None = None
     tag: str = field(init=False)
     _heads: Mapping[int, bytes] = field(init=False)
+    _latest: dict[int, tuple[int, int, "_Sent"]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         tag = f'"{hashlib.sha256(self.body).hexdigest()[:24]}"'
@@ -44,17 +46,26 @@ class Ready:
         now = time.time()
         age = None if self.as_of is None else max(int(now - self.as_of), 0)
         status = 304 if self._is_known_to(request) else 200
-        usual = request.method == hdrs.METH_GET and request.version == HttpVersion11 and request.keep_alive
-        if usual and hdrs.ORIGIN not in request.headers:  # to a page of another site more is said
-            told = b"" if age is None else b"Age: %d\r\n" % age
-            body = self.body if status == 200 else b""
-            return _Sent(status, b"".join((self._heads[status], told, _date(int(now)), body)))
+        if is_plain(request):
+            return self._sent(status, int(now), -1 if age is None else age)
         headers = dict(self.headers)
         if age is not None:
             headers[hdrs.AGE] = str(age)
         if status == 304:
             return web.Response(status=304, headers=headers)
         return web.Response(body=self.body, headers=headers, content_type=JSON)
+
+    def _sent(self, status: int, second: int, age: int) -> "_Sent":
+        """Return the whole answer of this second; it is made anew when the date or the age changes."""
+        latest = self._latest.get(status)
+        if latest is not None and latest[0] == second and latest[1] == age:
+            return latest[2]
+        told = b"" if age < 0 else b"Age: %d\r\n" % age
+        body = self.body if status == 200 else b""
+        sent = _Sent(status, b"".join((self._heads[status], told, _date(second), body)))
+        if len(body) <= REPEATED_BYTES:
+            self._latest[status] = second, age, sent
+        return sent
 
     def _is_known_to(self, request: web.Request) -> bool:
         named = request.headers.get(hdrs.IF_NONE_MATCH)
@@ -64,7 +75,7 @@ class Ready:
 
 
 class _Sent(web.StreamResponse):
-    """A response that is nothing but bytes; it carries `OWN_HEADERS` already."""
+    """A response that is nothing but bytes, to one request or to many; it carries `OWN_HEADERS` already."""
 
     def __init__(self, status: int, whole: bytes) -> None:
         super().__init__(status=status)
@@ -76,13 +87,20 @@ class _Sent(web.StreamResponse):
         return True
 
     async def prepare(self, request: BaseRequest) -> AbstractStreamWriter:
-        """Send everything."""
+        """Send everything, and wait for a client that reads more slowly than it asks."""
         writer = request.writer
         await writer.write(self._whole)
+        await writer.drain()
         return writer
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Everything was sent."""
+
+
+def is_plain(request: web.Request) -> bool:
+    """Tell whether bytes that are ready answer a request: as most clients send it, on a connection that stays."""
+    usual = request.method == hdrs.METH_GET and request.version == HttpVersion11 and request.keep_alive
+    return usual and hdrs.ORIGIN not in request.headers  # to a page of another site more is said
 
 
 def _head(status: str, headers: Mapping[str, str]) -> bytes:

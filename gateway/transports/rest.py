@@ -14,10 +14,10 @@ from pydantic import TypeAdapter
 from gateway.calls import Answer, Call, Face, run
 from gateway.core.answer import CursorPage, Page
 from gateway.core.text import clean
-from gateway.core.tool import Tool
+from gateway.core.tool import Arguments, Tool
 from gateway.transports import arguments, events
 from gateway.transports.address import address_of
-from gateway.transports.context import CATALOG, SERVICES, TRACEPARENT, caller_of
+from gateway.transports.context import ASKED, CATALOG, SERVICES, TRACEPARENT, Asked, caller_of
 from gateway.transports.ready import Ready
 
 CLIENT_CHARACTERS, REASON_CHARACTERS = 100, 200
@@ -64,12 +64,20 @@ def _resource(tool: Tool, method: str) -> Handler:
         return _done(answer, answer.as_json())
 
     async def read(request: web.Request) -> web.StreamResponse:
-        answer = await run(tool, await queries.arguments(request), _reading(request))
-        paged = isinstance(answer.value, Page) and answer.value.next is not None
-        named = f"rest {request.raw_path}" if paged else "rest"  # the link to the next page repeats what was asked
-        return answer.made(named, lambda: _ready(request, answer)).response(request)
+        given, call = await queries.arguments(request), _reading(request)
+        answer = await run(tool, given, call)
+        if tool.of_views and isinstance(given, Arguments):
+            request[ASKED] = Asked(tool, given, call)
+        return respond(request, answer)
 
     return read if method in arguments.READS else serve
+
+
+def respond(request: web.Request, answer: Answer) -> web.StreamResponse:
+    """Answer a plain read."""
+    paged = isinstance(answer.value, Page) and answer.value.next is not None
+    named = f"rest {request.raw_path}" if paged else "rest"  # the link to the next page repeats what was asked
+    return answer.made(named, lambda: _ready(request, answer)).response(request)
 
 
 def _reading(request: web.Request) -> Call:
