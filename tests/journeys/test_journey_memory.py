@@ -51,6 +51,7 @@ def kinds(n):
         (f"/tools/{word}", b"{}", {}),
         ("/tools/list_vms", json.dumps({word: n}).encode(), {}),
         (f"/vms/{word}/poweroff", b"{}", {"Idempotency-Key": word}),
+        (f"/vms?name={word}", b"", {"User-Agent": word}, "GET"),
     )
 
 
