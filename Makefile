@@ -12,16 +12,23 @@ CHAOS_ARGS ?=
 IMAGE ?= vergeos-gateway
 IMAGE_ARGS ?=
 
-.PHONY: demo test test-all check judge lock bench chaos chaos-mutants image sbom pictures clean
+.PHONY: demo test test-all judged check judge compiled lock bench chaos chaos-mutants image sbom pictures clean
 
 demo: $(VENV)/installed
 	$(BIN)/vergeos-gateway demo
 
-test: check judge
-	$(BIN)/pytest -n $(WORKERS) -m "not slow" $(PYTEST_ARGS)
+test: judged
+	$(PYTEST) -n $(WORKERS) -m "not slow" $(PYTEST_ARGS)
 
-test-all: check judge
-	$(BIN)/pytest -n 2 $(PYTEST_ARGS)
+test-all: judged
+	$(PYTEST) -n 2 $(PYTEST_ARGS)
+
+# Compiled files are kept, whatever the environment says: else each process that a test starts compiles anew.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest --dist worksteal
+
+# What need not run first, two at a time.
+judged:
+	@$(MAKE) --no-print-directory --jobs 2 judge check compiled
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff format --check --quiet .
@@ -35,10 +42,14 @@ chaos: $(VENV)/installed-dev
 chaos-mutants: $(VENV)/installed-dev
 	$(BIN)/python -m tests.chaos --mutants --jobs 120 --vms 10 --kills 8 --seed 3 $(CHAOS_ARGS)
 
+# Each worker of the tests would compile all of them.
+compiled: $(VENV)/installed-dev
+	$(PYTEST) --collect-only -qq >/dev/null || true # the tests themselves tell what is wrong
+
 # Judges of security; both work without the net.
 judge: $(TOOLS)/installed
 	$(TOOLS)/bin/bandit --quiet --configfile pyproject.toml --recursive gateway worker
-	$(TOOLS)/bin/semgrep scan --config .semgrep.yml --metrics=off --disable-version-check --error --quiet gateway worker
+	$(TOOLS)/bin/semgrep scan --jobs 1 --config .semgrep.yml --metrics=off --disable-version-check --error --quiet gateway worker
 
 bench: $(VENV)/installed-dev
 	$(BIN)/python -m tests.bench.reads
