@@ -1,10 +1,12 @@
 """What Redis must hold after a test: keys that `store/keys.py` declares, each with an expiry or among the live ones."""
 
 import inspect
+from functools import cache
 
 from gateway.store.keys import LIVE, Keys
 
 
+@cache
 def declared():
     """Return the kinds of key that there are: what follows the site in their names."""
     keys, kinds = Keys("site"), set()

@@ -192,11 +192,15 @@ def _json(request: web.BaseRequest, payload: Any) -> bytes:
 
 
 def _malformed(kind: str, request: web.BaseRequest, answer: Answer) -> web.Response:
-    whole = _json(request, answer.payload)
-    body, content_type = {
-        "html": (b"<html><body><h1>It works!</h1></body></html>", "text/html"),
-        "truncated": (whole[: max(1, len(whole) * 2 // 3)], "application/json"),
-        "huge": (b'["' + b"x" * HUGE_BODY_BYTES + b'"]', "application/json"),
-        "empty": (b"", "application/json"),
-    }[kind]
+    content_type = "application/json"
+    match kind:
+        case "html":
+            body, content_type = b"<html><body><h1>It works!</h1></body></html>", "text/html"
+        case "truncated":
+            whole = _json(request, answer.payload)
+            body = whole[: max(1, len(whole) * 2 // 3)]
+        case "huge":
+            body = b'["' + b"x" * HUGE_BODY_BYTES + b'"]'
+        case _:  # empty
+            body = b""
     return web.Response(status=answer.status, body=body, content_type=content_type)
