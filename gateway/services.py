@@ -23,7 +23,7 @@ from gateway.store.audit import AuditTrail, open_trail
 from gateway.store.backend import Backend
 from gateway.store.caller_limits import CallerLimits
 from gateway.store.census import census
-from gateway.store.connection import FOLLOWING, SERVING, WORKING, Deadlines
+from gateway.store.connection import FOLLOWING, WORKING, serving
 from gateway.store.credentials import SharedCredentials
 from gateway.store.enrolled import Enrolled
 from gateway.store.events import Feed
@@ -244,7 +244,7 @@ async def open_services(
     `metrics` are shared by the parts of one process.
     """
     async with AsyncExitStack() as stack:
-        deadlines: Deadlines = WORKING if worker else SERVING
+        deadlines = WORKING if worker else serving(settings.redis_timeout)
         redis = await stack.enter_async_context(backend.open(deadlines))
         following = await stack.enter_async_context(backend.open(FOLLOWING))
         keys = Keys(settings.site)

@@ -64,6 +64,9 @@ class Settings(BaseSettings):
         90.0, gt=0, le=100, description="A snapshot or drive on a storage tier as full as this is refused."
     )
     redis_url: SecretStr | None = Field(None, description="Redis; empty = an embedded server on a single machine.")
+    redis_timeout: float = Field(
+        1.0, gt=0, le=60, description="Seconds that Redis may take to answer a gateway; then its callers hear 503."
+    )
     state_dir: Path | None = Field(None, description="Folder of the embedded Redis; empty = the user's state folder.")
     host: str = Field("127.0.0.1", description="Address the gateway listens on.")
     port: int = Field(3002, ge=0, le=65535, description="Port the gateway listens on.")

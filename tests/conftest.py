@@ -18,6 +18,7 @@ from redis.asyncio import Redis
 from gateway.core.times import EngineTimes
 from gateway.settings import Settings
 from gateway.simulator import Simulator, SimulatorSettings
+from gateway.store.connection import serving
 from gateway.store.embedded import server_binary
 from tests.leaks import leaks
 
@@ -63,6 +64,8 @@ PATIENCE_SECONDS = 30.0
 """How long a test waits for what must happen at all; a promise in seconds is measured by `tests/bench`."""
 AT_ONCE_SECONDS = 15.0
 """What is answered at once is answered by then on any machine: far below what it would have had to wait for."""
+PATIENT = serving(20.0)
+"""Deadlines of a Redis that a busy machine slows down; one that is killed refuses at once all the same."""
 PORTS = range(10_000, 32_000)  # below those that a system gives to connections and to whoever asks for any port
 
 
@@ -183,6 +186,7 @@ def fast_settings(vergeos_url: str, redis_url: str, **more) -> Settings:
         "vergeos_host": vergeos_url,
         "vergeos_api_key": "demo",
         "redis_url": redis_url,
+        "redis_timeout": PATIENT.answer,
         "port": 0,
         "vergeos_requests_per_second": 0,
         "vergeos_max_concurrent": 20,

@@ -35,9 +35,13 @@ class Deadlines:
     tries: int
 
 
-SERVING = Deadlines(connect=0.5, answer=1.0, tries=0)  # a caller is told at once that Redis is out
 FOLLOWING = Deadlines(connect=1.0, answer=8.0, tries=0)  # blocks on the event stream, which starts over by itself
 WORKING = Deadlines(connect=2.0, answer=5.0, tries=12)  # a worker rides out a restart of Redis
+
+
+def serving(answer_seconds: float) -> Deadlines:
+    """Return the deadlines of a pool that serves callers: they are told at once that Redis is out."""
+    return Deadlines(connect=answer_seconds / 2, answer=answer_seconds, tries=0)
 
 
 class _Heard:

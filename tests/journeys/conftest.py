@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from gateway.simulator import Simulator, SimulatorSettings
-from tests.conftest import PATIENCE_SECONDS, eventually, free_port
+from tests.conftest import PATIENCE_SECONDS, PATIENT, eventually, free_port
 from tests.journeys.inprocess import house
 
 START_SECONDS = 30
@@ -62,6 +62,7 @@ class System:
             "VERGEOS_API_KEY": "demo",
             "VERGEOS_REQUESTS_PER_SECOND": "0",
             "REDIS_URL": redis_url,
+            "REDIS_TIMEOUT": str(PATIENT.answer),
             "PORT": str(self.port),
         }
         self.processes: list[Process] = []

@@ -7,9 +7,9 @@ import pytest
 from gateway.core.access import Caller, Standing
 from gateway.core.errors import TooManyCalls, TooManyWaits
 from gateway.store.caller_limits import SHARES, CallerLimits
-from gateway.store.connection import SERVING, open_redis
+from gateway.store.connection import open_redis
 from gateway.store.keys import MINUTE_SECONDS, Keys
-from tests.conftest import eventually
+from tests.conftest import PATIENT, eventually
 
 ANN = Caller("ann", standing=Standing(person="ann"))
 KEYS = Keys("t")
@@ -63,7 +63,7 @@ async def test_the_next_minute_begins_when_the_refusal_said(redis):
 
 
 async def test_while_redis_is_away_calls_and_waits_go_on_uncounted(own_redis):
-    async with open_redis(own_redis.url, SERVING) as redis:
+    async with open_redis(own_redis.url, PATIENT) as redis:
         limits = CallerLimits(redis, KEYS, calls_per_minute=100, waits=1)
         own_redis.stop()
         assert await passes(limits)

@@ -12,9 +12,10 @@ from gateway.services import open_services
 from gateway.store import schedule
 from gateway.store.backend import open_backend
 from gateway.store.census import census, recount
-from gateway.store.connection import SERVING, open_redis
+from gateway.store.connection import open_redis
 from gateway.store.jobs import Jobs
 from gateway.store.writes import write_job
+from tests.conftest import PATIENT
 
 MANY = 10_000
 WISHES = (PowerOff(wait_seconds=30), Reset(), Resize(cpu_cores=2))
@@ -23,7 +24,7 @@ QUEUED_WITHIN = 60.0
 
 @pytest.fixture
 async def jobs(redis_url):
-    async with open_redis(redis_url, SERVING) as redis:
+    async with open_redis(redis_url, PATIENT) as redis:
         yield jobs_on(redis)
 
 

@@ -18,9 +18,8 @@ from gateway.core.errors import StoreError
 from gateway.settings import Settings
 from gateway.store import embedded
 from gateway.store.backend import open_backend
-from gateway.store.connection import SERVING
 from gateway.store.embedded import SOCKET_PATH_LIMIT, embedded_redis, server_binary, state_folder
-from tests.conftest import AT_ONCE_SECONDS, NO_REDIS, PATIENCE_SECONDS, eventually
+from tests.conftest import AT_ONCE_SECONDS, NO_REDIS, PATIENCE_SECONDS, PATIENT, eventually
 
 pytestmark = pytest.mark.skipif(server_binary() is None, reason=NO_REDIS)
 
@@ -226,7 +225,7 @@ async def test_without_any_server_it_is_fakeredis_which_says_that_it_keeps_nothi
     async with open_backend(settings) as backend:
         assert (backend.url, backend.durable) == (None, False)
         assert "not durable" in backend.words
-        async with backend.open(SERVING) as redis, backend.open(SERVING) as other:
+        async with backend.open(PATIENT) as redis, backend.open(PATIENT) as other:
             await redis.set("asked", "power off")
             assert await other.get("asked") == b"power off"
 
@@ -241,7 +240,7 @@ async def test_a_state_folder_that_cannot_be_made_is_named_with_what_to_do():
 async def test_each_site_has_a_server_of_its_own(tmp_path):
     async def kept(host):
         settings = Settings(vergeos_host=host, state_dir=tmp_path, _env_file=None)
-        async with open_backend(settings) as backend, backend.open(SERVING) as redis:
+        async with open_backend(settings) as backend, backend.open(PATIENT) as redis:
             before = await redis.get("asked")
             await redis.set("asked", host)
             return before

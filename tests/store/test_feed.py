@@ -6,14 +6,14 @@ from contextlib import asynccontextmanager
 import pytest
 from drafts import end, jobs_on, submitted
 
-from gateway.store.connection import FOLLOWING, SERVING, open_redis
+from gateway.store.connection import FOLLOWING, open_redis
 from gateway.store.events import QUEUE_LENGTH, Feed
-from tests.conftest import AT_ONCE_SECONDS, eventually
+from tests.conftest import AT_ONCE_SECONDS, PATIENT, eventually
 
 
 @pytest.fixture
 async def jobs(redis_url):
-    async with open_redis(redis_url, SERVING) as redis:
+    async with open_redis(redis_url, PATIENT) as redis:
         yield jobs_on(redis)
 
 
@@ -101,7 +101,7 @@ async def test_a_slow_follower_is_cut_off_and_resumes_where_it_was(jobs, feed):
 
 
 async def test_nothing_is_missed_when_redis_was_away(own_redis):
-    async with open_redis(own_redis.url, SERVING) as redis, open_redis(own_redis.url, FOLLOWING) as other:
+    async with open_redis(own_redis.url, PATIENT) as redis, open_redis(own_redis.url, FOLLOWING) as other:
         jobs = jobs_on(redis)
         async with reading(other, jobs) as feed:
             job = (await submitted(jobs)).job

@@ -9,15 +9,16 @@ from gateway.core.errors import Forbidden, InvalidArgument, JobEnded, UnknownJob
 from gateway.core.job import JobState
 from gateway.core.trail import UpstreamCall
 from gateway.core.wishes import PowerOff, Reset
-from gateway.store.connection import SERVING, open_redis
+from gateway.store.connection import open_redis
 from gateway.store.jobs import Fenced, Moved, Watch
 from gateway.store.schedule import HEAD_START_SECONDS
+from tests.conftest import PATIENT
 from tests.leaks import kinds_without_expiry
 
 
 @pytest.fixture
 async def jobs(redis_url):
-    async with open_redis(redis_url, SERVING) as redis:
+    async with open_redis(redis_url, PATIENT) as redis:
         yield jobs_on(redis)
 
 

@@ -10,15 +10,16 @@ from gateway.core.errors import KeyReused, StoreError, TargetBusy, UnknownJob
 from gateway.core.job import JobState
 from gateway.core.wishes import ForceOff, PowerOff, PowerOn, Reset, Resize
 from gateway.store import submission
-from gateway.store.connection import SERVING, open_redis
+from gateway.store.connection import open_redis
 from gateway.store.standing import places
+from tests.conftest import PATIENT
 
 AT_ONCE = 20
 
 
 @pytest.fixture
 async def jobs(redis_url):
-    async with open_redis(redis_url, SERVING) as redis:
+    async with open_redis(redis_url, PATIENT) as redis:
         yield jobs_on(redis)
 
 
@@ -54,7 +55,7 @@ async def test_of_opposite_wishes_at_once_one_side_is_accepted(jobs):
 
 
 async def test_more_submits_at_once_than_there_are_connections_all_get_through(redis_url):
-    async with open_redis(redis_url, SERVING, connections=AT_ONCE + 4) as redis:
+    async with open_redis(redis_url, PATIENT, connections=AT_ONCE + 4) as redis:
         jobs = jobs_on(redis)
         answers = await asyncio.gather(*(submitted(jobs, vm=number) for number in range(1, 5 * AT_ONCE)))
         assert len({answer.job.id for answer in answers}) == 5 * AT_ONCE - 1
@@ -95,7 +96,7 @@ async def dump(jobs):
 
 
 async def test_a_wish_that_a_full_redis_refuses_leaves_nothing_behind(own_redis):
-    async with open_redis(own_redis.url, SERVING) as redis:
+    async with open_redis(own_redis.url, PATIENT) as redis:
         jobs = jobs_on(redis)
         await redis.config_set("maxmemory", 1)
         with pytest.raises(StoreError, match="full") as refused:

@@ -20,7 +20,7 @@ from gateway.core.wishes import PowerOff
 from gateway.settings import Settings
 from gateway.store.backend import Backend
 from gateway.store.caller_limits import CallerLimits
-from gateway.store.connection import FOLLOWING, SERVING
+from gateway.store.connection import FOLLOWING
 from gateway.store.events import Feed
 from gateway.store.jobs import Jobs
 from gateway.store.keys import Keys
@@ -31,6 +31,7 @@ from gateway.transports.context import SERVICES
 from gateway.transports.expect import new_app
 from gateway.transports.mcp import build_server
 from gateway.transports.mcp_http import McpEndpoint
+from tests.conftest import PATIENT
 
 MODERN = "2026-07-28"
 SOON_SECONDS = 20
@@ -207,7 +208,7 @@ async def bell_services(memory=None) -> AsyncIterator[BellServices]:
     """Yield services over a Redis in this process; replicas share its `memory`."""
     backend = Backend(None, durable=False, words="", fake=memory or FakeServer())
     keys = Keys("simulated")
-    async with backend.open(SERVING) as redis, backend.open(FOLLOWING) as following:
+    async with backend.open(PATIENT) as redis, backend.open(FOLLOWING) as following:
         feed = Feed(following, Jobs(redis, keys, days=1), lambda _name, _generation: None)
         async with feed.running():
             yield BellServices(feed, Mailboxes(redis, keys), Sealing(redis, keys, None))

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from gateway.core.access import Permission
 from gateway.core.vm import VmRow
-from gateway.store.connection import SERVING, open_redis
+from gateway.store.connection import open_redis
 from gateway.store.credentials import SharedCredentials
 from gateway.store.keys import Keys
 from gateway.store.limits import RequestLimits
@@ -20,7 +20,7 @@ from gateway.views import Views
 from gateway.views.declared import View
 from gateway.views.reader import Reader
 from gateway.views.remembered import Surroundings
-from tests.conftest import eventually
+from tests.conftest import PATIENT, eventually
 
 KEYS = Keys("house")
 LIFETIME = 30.0
@@ -120,7 +120,7 @@ async def replica(vergeos, redis_url, now):
     opened = []
 
     async def made():
-        pool = open_redis(redis_url, SERVING)
+        pool = open_redis(redis_url, PATIENT)
         views = Views(vergeos, ViewStore(await pool.__aenter__(), KEYS), Metrics(), clock=now.clock)
         opened.append((views, pool))
         return views
