@@ -72,13 +72,13 @@ class Call:
     def sight(self) -> Sight | None:
         """What the caller may see of VergeOS; None = all of it."""
         right = self.caller.right
-        return None if right is None or not right.sight_fields else Sight(right, self.services.keys.site)
+        return None if right is None or right.sees_all else Sight(right, self.services.keys.site)
 
     @property
     def seen_as(self) -> str | None:
         """What tells what the caller may see from what others may; None = all of it."""
         right = self.caller.right
-        return None if right is None or not right.sight_fields else right.token
+        return None if right is None or right.sees_all else right.token
 
     @cached_property
     def views(self) -> CallReads:

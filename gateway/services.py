@@ -97,7 +97,7 @@ class Services:
     async def seen_jobs(self, caller: Caller) -> Callable[[Job], bool] | None:
         """Return what tells which jobs a caller may see, those of the objects that he sees; None = all."""
         right = caller.right
-        return None if right is None or not right.sight_fields else await job_filter(self.views, right, self.keys.site)
+        return None if right is None or right.sees_all else await job_filter(self.views, right, self.keys.site)
 
     async def job_for(self, caller: Caller, job_id: str) -> Job:
         """Return a job that the caller may see. Raises `UnknownJob`, `StoreError`.
@@ -115,7 +115,7 @@ class Services:
         right = caller.right
         if right is None or not right.fields:
             return
-        facts = await facts_of_target(self.views, target, right, self.keys.site)
+        facts, right = await facts_of_target(self.views, target, right, self.keys.site)
         for permission in sorted(permissions):
             verdict = right.decide(permission, facts)
             decided_by(verdict.rule)

@@ -60,6 +60,10 @@ class Selector:
                 return False
         return True
 
+    def blind_to(self, unknown: frozenset[str]) -> "Selector":
+        """Return the selector without what it asks of these fields."""
+        return Selector(tuple((name, globs) for name, globs in self.fields if name not in unknown))
+
     def __str__(self) -> str:
         return ", ".join(f"{name} {'|'.join(globs)}" for name, globs in self.fields)
 
@@ -85,6 +89,11 @@ class Rule:
     def narrowed(self, choice: Choice) -> "Rule":
         """Return the rule for those of its objects that are in `choice` too."""
         return replace(self, on=(*self.on, choice)) if choice else self
+
+    def blind_to(self, unknown: frozenset[str]) -> "Rule":
+        """Return the rule without what it asks of these fields."""
+        blinded = (tuple(selector.blind_to(unknown) for selector in choice) for choice in self.on)
+        return replace(self, on=tuple(blinded))
 
     @property
     def fields(self) -> frozenset[str]:
@@ -135,6 +144,18 @@ class Right:
         """What must be known of an object before it is shown; empty for whoever sees all or nothing."""
         own = (rule.fields for rule in (*self.allow, *self.deny) if Permission.READ in rule.permissions)
         return frozenset[str]().union(*own, *(outer.sight_fields for outer in self.within))
+
+    @cached_property
+    def sees_all(self) -> bool:
+        """Whether everything is shown, whatever it is. Who may do something and read nothing sees nothing."""
+        return Permission.READ in self.permissions and not self.sight_fields
+
+    def blind_to(self, unknown: frozenset[str]) -> "Right":
+        """Return the right for objects of which these fields are not known: what a denial asks of them may hold."""
+        if unknown.isdisjoint(self.fields):
+            return self
+        deny = tuple(rule.blind_to(unknown) for rule in self.deny)
+        return replace(self, deny=deny, within=tuple(outer.blind_to(unknown) for outer in self.within))
 
     @cached_property
     def token(self) -> str:

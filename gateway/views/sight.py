@@ -47,6 +47,8 @@ SINGLES: Final = {"network": "network", "tenant": "tenant", "node": "node"}
 """The kinds of object that are decided by one row of theirs, whichever view it is of."""
 RIGHTS_KEPT: Final = 16  # whose sight of a list is handed on to its next reading
 VERGEOS_WORDS: Final = {"vnet": "network"}
+UNTOLD: Final = frozenset({"tag", "network", "node", "cluster"})
+"""What nobody knows of a VM of which no more than its name is known."""
 
 
 class Sight:
@@ -256,17 +258,18 @@ def facts_of(kind: str, row: Any, site: str, around: Surroundings) -> Facts:
     return facts
 
 
-async def facts_of_target(views: Reads, target: Target, right: Right, site: str) -> Facts:
-    """Return the facts of a job's object that `right` asks for; of one that is gone no more than its name.
+async def facts_of_target(views: Reads, target: Target, right: Right, site: str) -> tuple[Facts, Right]:
+    """Return the facts of a job's object that `right` asks for, and the right that decides by them.
 
-    Raises an UpstreamError.
+    Of an object that is gone no more than its name is known. Raises an UpstreamError.
     """
-    row = (await views.rows(LISTS[target.kind])).by_key.get(target.key)
+    view = LISTS[target.kind]
+    row = (await views.rows(view)).by_key.get(target.key) or (await views.rows(view, max_age=0)).by_key.get(target.key)
     if row is None:
-        return _bare(target, site)
+        return _bare(target, site), right.blind_to(UNTOLD) if target.kind == "vm" else right
     tagged = await views.rows(VM_TAGS) if "tag" in right.fields else None
     linked = await views.rows(VM_NETWORKS) if "network" in right.fields else None
-    return facts_of(target.kind, row, site, Surroundings.of(tagged, linked))
+    return facts_of(target.kind, row, site, Surroundings.of(tagged, linked)), right
 
 
 async def facts_in_full(views: Reads, kind: str, row: Any, site: str) -> Facts:
@@ -278,9 +281,10 @@ async def facts_in_full(views: Reads, kind: str, row: Any, site: str) -> Facts:
 async def job_filter(views: Reads, right: Right, site: str) -> Callable[[Job], bool]:
     """Return what tells whether a job's object may be seen.
 
-    One that is gone is judged by its name alone, and so is every one while VergeOS cannot be asked.
+    One that is gone is judged by its name alone, and so is every one while VergeOS cannot be asked: what a denial
+    asks besides may hold.
     """
-    sight, lists = Sight(right, site), dict[str, tuple[Rows[Any], Rows[Any]]]()
+    sight, blind, lists = Sight(right, site), right.blind_to(UNTOLD), dict[str, tuple[Rows[Any], Rows[Any]]]()
     for kind in ("vm", "network", "tenant"):
         try:
             for needed in sight.needs(LISTS[kind]):
@@ -294,7 +298,8 @@ async def job_filter(views: Reads, right: Right, site: str) -> Callable[[Job], b
         everything, shown = lists.get(job.target.kind, (None, None))
         if everything is not None and shown is not None and job.target.key in everything.by_key:
             return job.target.key in shown.by_key
-        return right.decide(Permission.READ, _bare(job.target, site)).allowed
+        known = blind if job.target.kind == "vm" else right
+        return known.decide(Permission.READ, _bare(job.target, site)).allowed
 
     return seen
 
