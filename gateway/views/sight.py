@@ -12,8 +12,10 @@ from typing import Any, Final
 
 from gateway.core.errors import UpstreamError
 from gateway.core.job import Job, Target
+from gateway.core.nic import NicRow
 from gateway.core.permission import Permission
 from gateway.core.policy import Facts, Right, system_facts
+from gateway.core.tenant import Tenant, TenantNode, TenantRow
 from gateway.vergeos.slices import in_slices
 from gateway.views.arranging import indexed
 from gateway.views.cluster import CLUSTERS, NODES
@@ -46,6 +48,10 @@ OF_SYSTEM: Final = frozenset({"tiers", "volumes", "counts"})
 SINGLES: Final = {"network": "network", "tenant": "tenant", "node": "node"}
 """The kinds of object that are decided by one row of theirs, whichever view it is of."""
 RIGHTS_KEPT: Final = 16  # whose sight of a list is handed on to its next reading
+ABOUT_VMS: Final[tuple[tuple[str, View[Any]], ...]] = (("tag", VM_TAGS), ("network", VM_NETWORKS), ("cluster", NODES))
+"""What must be known besides a VM's row where a right asks for a field; it may run on a node of another cluster."""
+PLACED: Final = frozenset({"tenant"})
+"""Views whose rows name nodes and no cluster."""
 VERGEOS_WORDS: Final = {"vnet": "network"}
 UNTOLD: Final = frozenset({"tag", "network", "node", "cluster"})
 """What nobody knows of a VM of which no more than its name is known."""
@@ -63,10 +69,10 @@ class Sight:
         """Return the views that must be known, all of their rows, before anything of `view` is decided."""
         if view.name == VMS.name or view.kind in OF_VMS | OF_ANYTHING:
             fields = self._right.sight_fields
-            about = [known for field, known in (("tag", VM_TAGS), ("network", VM_NETWORKS)) if field in fields]
+            about = [known for field, known in ABOUT_VMS if field in fields]
             lists = [VMS] if view.kind in OF_VMS else list(LISTS.values()) if view.kind in OF_ANYTHING else []
-            return (*about, *lists)
-        return ()
+            return tuple(dict.fromkeys((*about, *lists)))
+        return (NODES,) if view.kind in PLACED and "cluster" in self._right.sight_fields else ()
 
     def knows(self, view: View[Any]) -> bool:
         """Tell whether a view that is needed is known."""
@@ -172,12 +178,18 @@ class Sight:
 
     def _shown(self, row: Any) -> Any:
         """Return a row without the names of nodes, clusters and networks that may not be seen."""
-        hidden = self._hidden_place(getattr(row, "cluster", None), getattr(row, "node", None))
-        if hasattr(row, "network_id") and row.network and not self._sees_network(row.network):
-            hidden = {**hidden, "network": None, "network_id": None}
+        hidden: dict[str, Any] = {**self._hidden_place(getattr(row, "cluster", None), getattr(row, "node", None))}
+        if isinstance(row, NicRow | TenantRow) and row.network and not self._sees_network(row.network):
+            hidden |= {"network": None} | ({"network_id": None} if isinstance(row, NicRow) else {})
+        if isinstance(row, Tenant):
+            hidden["nodes"] = tuple(map(self._shown_tenant_node, row.nodes))
         if getattr(row, "interface_network", None) is not None and not self._sees_network(""):
-            hidden = {**hidden, "interface_network": None}
+            hidden["interface_network"] = None
         return row.model_copy(update=hidden) if hidden else row
+
+    def _shown_tenant_node(self, node: TenantNode) -> TenantNode:
+        hidden = self._hidden_place(None, node.host_node)
+        return node.model_copy(update={"host_node": None}) if hidden else node
 
     def _hidden_place(self, cluster: str | None, node: str | None) -> Mapping[str, None]:
         """Return what of a place may not be seen; of thousands of rows most are at a place of another one."""
@@ -187,9 +199,14 @@ class Sight:
             site, where, on = (self._site,), _one(cluster), _one(node)
             if where and not self._sees({"kind": ("cluster",), "site": site, "cluster": where}):
                 hidden["cluster"] = None
-            if on and not self._sees({"kind": ("node",), "site": site, "node": on, "cluster": where}):
+            if on and not self._sees({"kind": ("node",), "site": site, "node": on, "cluster": self._cluster_of(node)}):
                 hidden["node"] = None
         return hidden
+
+    def _cluster_of(self, node: str | None) -> tuple[str, ...]:
+        """Return the cluster that a node belongs to, where it is known."""
+        nodes = self._known.get(NODES.name)
+        return tuple(row.cluster for row in (nodes.by_name.get(node, ()) if nodes and node else ()) if row.cluster)
 
     def _sees_network(self, name: str) -> bool:
         return self._sees({"kind": ("network",), "site": (self._site,), "network": _one(name)})

@@ -116,6 +116,23 @@ def test_a_right_within_another_is_what_both_allow(right, outer, permission, kno
     assert inner.decide(permission, known).allowed is both
 
 
+@given(rights, st.sampled_from(list(Permission)), facts, st.sets(st.sampled_from(FIELDS)).map(frozenset))
+def test_what_is_not_known_may_be_denied(right, permission, known, unknown):
+    told = {name: value for name, value in known.items() if name not in unknown}
+    assert right.decide(permission, known).allowed or not right.blind_to(unknown).decide(permission, told).allowed
+
+
+def test_who_reads_nothing_sees_nothing_whatever_else_he_may_do():
+    assert Right((allowed(READ),)).sees_all
+    for right in (
+        Right((allowed(OPERATE),)),
+        Right((allowed(*ALL),), (denied(READ),)),
+        Right((allowed(*ALL),), (denied(READ, tag="db"),)),
+        Right((allowed(*ALL),), within=(Right((allowed(OPERATE),)),)),
+    ):
+        assert not right.sees_all
+
+
 @given(rights, st.sampled_from(list(Permission)), facts)
 def test_what_no_rule_asks_for_decides_nothing(right, permission, known):
     asked = {name: value for name, value in known.items() if name in right.fields}

@@ -5,7 +5,7 @@ import os
 import time
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import HealthCheck, Phase, given, note, seed, settings
 
 from gateway.core.permission import Permission
 from gateway.rights.policy_file import parse_policy, parse_selector
@@ -56,7 +56,7 @@ async def test_the_engine_says_what_follows_from_the_rules(world):
 async def judge(world, settings, tmp_path):
     policy = tmp_path / "policy.yaml"
     policy.write_text("")
-    more = {"policy_file": policy, "vergeos_site": SITE, "auth_failures_per_minute": 0}
+    more = {"policy_file": policy, "vergeos_site": SITE, "auth_failures_per_minute": 0, "calls_per_minute": 0}
     async with house(world, settings.model_copy(update=more), workers=0) as gateway:
         yield await Judge.of(gateway, policy)
 
@@ -68,6 +68,7 @@ async def tried(judge, decorate):
     @decorate
     @given(story=stories)
     def check(story):
+        note(f"{policy_text(story)} {story['who']} {story['shuffled']}")
         asyncio.run_coroutine_threadsafe(judge.check(story), loop).result()
 
     await asyncio.to_thread(check)
