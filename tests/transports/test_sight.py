@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 
 import httpx2
 import pytest
@@ -148,6 +149,22 @@ async def test_jobs_follow_the_right_on_their_object(gateway, ann, root):
     refused = await gateway.call("POST", "/vms/36/poweroff", after, ann)
     unknown = await gateway.call("POST", "/vms/36/poweroff", {"after": "0123456789abcdef"}, ann)
     assert refused.text.replace(hidden, "…") == unknown.text.replace("0123456789abcdef", "…")
+
+
+async def test_a_denied_object_stays_hidden_once_it_is_gone_and_nobody_knows_its_tags(settings, sim, tmp_path):
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(
+        "roles: {part: {allow: [{permissions: read}], deny: [{permissions: all, on: {tag: production}}]}}\n"
+    )
+    async with house(sim, settings.model_copy(update={"policy_file": policy}), workers=0) as gateway:
+        root, carol = await key(gateway, "root", "admin"), await key(gateway, "carol", "part")
+        for vm in ("db-1", "mail-1"):
+            await gateway.accepted("POST", f"/vms/{vm}/poweroff", {}, root)
+        for change in (lambda: None, sim.vm("db-1").delete):
+            change()
+            gateway.services.views.forget("vms", time.time_ns() // 1000)
+            listed = (await gateway.call("GET", "/jobs", headers=carol)).body
+            assert [job["target"]["name"] for job in listed] == ["mail-1"]
 
 
 async def test_a_cursor_of_one_caller_is_nothing_to_another_and_names_no_hidden_job(gateway, ann, root):
