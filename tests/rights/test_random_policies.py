@@ -55,7 +55,7 @@ async def test_the_engine_says_what_follows_from_the_rules(world):
 @pytest.fixture
 async def judge(world, settings, tmp_path):
     policy = tmp_path / "policy.yaml"
-    policy.write_text("")
+    policy.write_text("people: {}\n")
     more = {"policy_file": policy, "vergeos_site": SITE, "auth_failures_per_minute": 0, "calls_per_minute": 0}
     async with house(world, settings.model_copy(update=more), workers=0) as gateway:
         yield await Judge.of(gateway, policy)
