@@ -42,7 +42,7 @@ READS = {
     "list_keys": {},
     "get_audit": {},
 }
-MOVING = {"as_of", "source", "oldest_seconds"}
+MOVING = {"as_of", "source", "oldest_seconds", "requests_left"}
 """Members that tell the time of the call: the only ones that may differ between two faces."""
 
 
