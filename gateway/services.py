@@ -14,6 +14,7 @@ from gateway.core.events import JobEvent
 from gateway.core.guard import READ_ONLY, Freeze
 from gateway.core.job import REASON_LIMIT, Job, JobView, Target
 from gateway.core.outage import outage_words
+from gateway.core.spender import Spender
 from gateway.core.text import clean
 from gateway.rights.directory import Directory
 from gateway.settings import Settings
@@ -43,6 +44,7 @@ from gateway.vergeos.client import VergeClient, open_client
 from gateway.vergeos.site import SiteCheck
 from gateway.vergeos.writers import Writers
 from gateway.views import Views
+from gateway.views.noticing import Noticing
 from gateway.views.platform import show_platform
 from gateway.views.protection import Protection
 from gateway.views.sight import facts_of_target, job_filter
@@ -98,6 +100,13 @@ class Services:
         """Return what tells which jobs a caller may see, those of the objects that he sees; None = all."""
         right = caller.right
         return None if right is None or right.sees_all else await job_filter(self.views, right, self.keys.site)
+
+    def noticing(self, caller: Caller) -> Noticing | None:
+        """Return what tells which changes a caller hears of, those of what he sees; None = all."""
+        right = caller.right
+        if right is None or not right.sight_fields:
+            return None
+        return Noticing(self.views, right, self.keys.site, Spender.calling(caller))
 
     async def job_for(self, caller: Caller, job_id: str) -> Job:
         """Return a job that the caller may see. Raises `UnknownJob`, `StoreError`.

@@ -70,8 +70,8 @@ class McpEndpoint:
         services.metrics.sessions.set_function(self.sessions.__len__)
         services.metrics.streams.set_function(self.sessions.listening)
         self._ready = ReadyReplies(services, caller_of)
-        self._limits = services.limits
-        self._event_streams = EventStreams(self.sessions, services.limits, caller_of, ping_seconds)
+        self._limits, self._noticing = services.limits, services.noticing
+        self._event_streams = EventStreams(self.sessions, services, caller_of, ping_seconds)
 
     def mount(self, app: web.Application) -> None:
         """Add the routes, and open and close what they need with the application."""
@@ -157,7 +157,7 @@ class McpEndpoint:
             return await self._stream(request, session)
 
     async def _stream(self, request: web.Request, session: Session) -> web.StreamResponse:
-        outbox = await session.open_stream()
+        outbox = await session.open_stream(noticing=self._noticing(self._caller_of(request)))
         try:
             response = web.StreamResponse(headers=STREAM_HEADERS | {SESSION_HEADER: session.token})
             await response.prepare(request)

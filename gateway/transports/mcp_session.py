@@ -18,6 +18,7 @@ from mcp_types import REQUEST_TIMEOUT, InitializeRequestParams
 from gateway.core.errors import StoreError
 from gateway.store.mailboxes import Mailboxes, Post
 from gateway.transports.mcp_exchange import Channel, Say, as_error
+from gateway.transports.mcp_followed import Followed
 from gateway.transports.mcp_outbox import Outbox
 from gateway.transports.mcp_wire import (
     RefusedError,
@@ -32,6 +33,7 @@ from gateway.transports.mcp_wire import (
     request_for_client,
     result,
 )
+from gateway.views.noticing import Noticing
 
 REQUEST_CANCELLED = -32800  # ends the reply to a cancelled request, which these revisions leave no other end
 MAX_IN_FLIGHT = 100  # requests of one session at once
@@ -41,14 +43,6 @@ ENDING_SECONDS = 2.0  # for requests that are cancelled when a session is let go
 # What is left in a mailbox: of what is followed, of the session itself, and what other replicas were sent for this one.
 FOLLOWS, UNFOLLOWS, LOG_FROM, OPENED, CLOSED = "follows", "unfollows", "log_from", "opened", "closed"
 ANSWER, CANCEL, MESSAGE, RECEIVED = "answer", "cancel", "message", "received"
-
-Followed = dict[str, frozenset[str]]
-"""The changes that concern each URI, as the client wrote it."""
-
-
-def concerned(followed: Followed, changed: Collection[str] | None) -> list[str]:
-    """Return the URIs that a change concerns; all of them where nobody knows what changed."""
-    return [uri for uri, changes in followed.items() if changed is None or not changes.isdisjoint(changed)]
 
 
 class Session:
@@ -61,7 +55,7 @@ class Session:
         self.key, self.owner, self.token = key, owner, ""
         self.used_at = time.monotonic()
         self.closed = False
-        self.followed: Followed = {}
+        self.followed = Followed()
         self.log_level: str | None = None  # from which on the client wants log messages
         self._missed: set[str] = set()  # what is followed and changed before any stream was open
         self._mailboxes = mailboxes
@@ -216,16 +210,16 @@ class Session:
     async def follow(self, uri: str, changes: frozenset[str]) -> None:
         """Announce changes of a resource on the session's own stream from now on. Raises `StoreError`."""
         await self._mailboxes.post(self.key, FOLLOWS, {"uri": uri, "changes": sorted(changes)})
-        self.followed[uri] = changes
+        await self.followed.add(uri, changes)
 
     async def unfollow(self, uri: str) -> None:
         """Announce its changes no more. Raises `StoreError`."""
         await self._mailboxes.post(self.key, UNFOLLOWS, uri)
-        self.followed.pop(uri, None)
+        self.followed.remove(uri)
 
     async def announce(self, changed: Collection[str] | None) -> None:
         """Tell what is followed and changed, where the stream is open here; else keep it for a stream that comes."""
-        for uri in concerned(self.followed, changed):
+        for uri in await self.followed.concerned(changed):
             if self._outbox is None:
                 self._missed.add(uri)
             else:
@@ -233,11 +227,12 @@ class Session:
 
     # the session's own stream
 
-    async def open_stream(self, stream: web.Request | None = None) -> Outbox:
+    async def open_stream(self, stream: web.Request | None = None, *, noticing: Noticing | None = None) -> Outbox:
         """Have the session's own stream here from now on; one that is open elsewhere, or was before, ends.
 
-        `stream` is the request of HTTP+SSE, as whose every message is run. What waited stands in the outbox; after
-        an earlier stream also news of all that is followed, for nobody knows what the client has missed.
+        `stream` is the request of HTTP+SSE, as whose every message is run; `noticing` tells what its client hears of.
+        What waited stands in the outbox; after an earlier stream, or for who sees a part, also news of all that is
+        followed, for nobody knows what the client has missed.
         """
         self.end_stream()
         outbox = self._outbox = Outbox()
@@ -246,7 +241,8 @@ class Session:
             self._opened_at = await self._mailboxes.post(self.key, OPENED, outbox.name)
             self._read_to = "0-0"  # what could not be told before is told now
             await self.collect()
-        for uri in self.followed if self._had_stream else self._missed:
+        await self.followed.heard_by(noticing)
+        for uri in self.followed if self._had_stream or self.followed.in_part else self._missed:
             outbox.put(notification(UPDATED, {"uri": uri}))
         self._missed.clear()
         self._had_stream = True
@@ -279,9 +275,9 @@ class Session:
         content = post.content
         match post.kind:
             case "follows":
-                self.followed[content["uri"]] = frozenset(content["changes"])
+                await self.followed.add(content["uri"], frozenset(content["changes"]), ask=False)
             case "unfollows":
-                self.followed.pop(content, None)
+                self.followed.remove(content)
             case "log_from":
                 self.log_level = content
             case "opened":

@@ -7,7 +7,7 @@ from urllib.parse import quote
 from aiohttp import web
 
 from gateway.core.access import Caller
-from gateway.store.caller_limits import CallerLimits
+from gateway.services import Services
 from gateway.transports.mcp_exchange import PING_SECONDS
 from gateway.transports.mcp_sessions import SESSION, Sessions
 from gateway.transports.mcp_wire import STREAM_HEADERS, RefusedError, read_json, require_accept
@@ -21,24 +21,24 @@ class EventStreams:
     def __init__(
         self,
         sessions: Sessions,
-        limits: CallerLimits,
+        services: Services,
         caller_of: Callable[[web.Request], Caller],
         ping_seconds: float = PING_SECONDS,
     ) -> None:
-        self._sessions, self._limits = sessions, limits
+        self._sessions, self._services = sessions, services
         self._caller_of, self._ping_seconds = caller_of, ping_seconds
 
     async def get(self, request: web.Request) -> web.StreamResponse:
         """Open the stream of a new session, which ends with it; its first event says where messages go."""
         require_accept(request, "text/event-stream")
         caller = self._caller_of(request)
-        async with self._limits.waiting(caller):
+        async with self._services.limits.waiting(caller):
             return await self._stream(request, caller)
 
     async def _stream(self, request: web.Request, caller: Caller) -> web.StreamResponse:
         session = request[SESSION] = await self._sessions.begin(_holder(caller))
         try:
-            outbox = await session.open_stream(request)
+            outbox = await session.open_stream(request, noticing=self._services.noticing(caller))
             response = web.StreamResponse(headers=STREAM_HEADERS)
             await response.prepare(request)
             address = f"/messages?{PARAMETER}={quote(session.token)}"

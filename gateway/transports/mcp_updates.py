@@ -16,8 +16,9 @@ from mcp.server.subscriptions import SUBSCRIPTION_ID_META_KEY
 from gateway.store.events import Changes
 from gateway.telemetry.logs import get_logger
 from gateway.transports.mcp_door import Context, Door, caller, mcp_errors
+from gateway.transports.mcp_followed import Followed
 from gateway.transports.mcp_offers import Offers
-from gateway.transports.mcp_session import Followed, Session, concerned
+from gateway.transports.mcp_session import Session
 from gateway.transports.mcp_sessions import SESSION
 from gateway.transports.mcp_tasks import TaskNotification, Tasks, require_declared
 
@@ -31,7 +32,7 @@ class Updates:
 
     def __init__(self, door: Door, offers: Offers, tasks: Tasks) -> None:
         self._door, self._offers, self._tasks = door, offers, tasks
-        self._local: Followed = {}  # by the one client over stdio
+        self._local = Followed()  # by the one client over stdio
         self._tell_local: Any = None
 
     async def subscribe(self, ctx: Context, params: t.SubscribeRequestParams) -> t.EmptyResult:
@@ -43,7 +44,8 @@ class Updates:
         changes = await self._offers.changes_of(ctx, uri)
         _require_few({*(self._local if session is None else session.followed), uri})
         if session is None:
-            self._local[uri], self._tell_local = changes, ctx.session.send_resource_updated
+            await self._local.add(uri, changes)
+            self._tell_local = ctx.session.send_resource_updated
         else:
             with mcp_errors():
                 await session.follow(uri, changes)
@@ -53,7 +55,7 @@ class Updates:
         """Announce changes of a resource no more; nothing happens where it was not followed."""
         session, uri = _session(ctx), str(params.uri)
         if session is None:
-            self._local.pop(uri, None)
+            self._local.remove(uri)
         elif uri in session.followed:
             with mcp_errors():
                 await session.unfollow(uri)
@@ -71,7 +73,9 @@ class Updates:
         if task_ids:
             require_declared(ctx)
         stream, services = _Stream(ctx), self._door.services_of()
-        followed = {uri: await self._offers.changes_of(ctx, uri) for uri in uris}
+        followed = Followed(services.noticing(caller(ctx)))
+        for uri in uris:
+            await followed.add(uri, await self._offers.changes_of(ctx, uri))
         for task_id in task_ids:
             await self._tasks.shown(ctx, task_id)
         with mcp_errors():
@@ -92,7 +96,7 @@ class Updates:
     ) -> None:
         while True:
             changed = await changes.take()
-            for uri in concerned(followed, changed):
+            for uri in await followed.concerned(changed):
                 await stream.tell(t.ResourceUpdatedNotification(params=_about(uri, stream.meta)))
             for task_id in task_ids:
                 if changed is None or f"job:{task_id}" in changed:
@@ -114,7 +118,7 @@ class Updates:
         while True:
             changed = await changes.take()
             try:
-                for uri in concerned(self._local, changed):
+                for uri in await self._local.concerned(changed):
                     await self._tell_local(uri)
             except Exception:  # one failure must not leave the client without news for ever
                 log.exception("a change could not be announced")

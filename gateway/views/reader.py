@@ -92,7 +92,13 @@ class Reader(Generic[T]):
 
     async def known(self, max_age: float | None = None) -> Rows[T] | None:
         """Return rows of at most this age (None: the view's lifetime) from memory or Redis; never asks VergeOS."""
-        not_before = self._around.clock() - self._known_age(max_age)
+        return await self._since(self._around.clock() - self._known_age(max_age))
+
+    async def latest(self) -> Rows[T] | None:
+        """Return the last rows there are in memory or Redis, however old; never asks VergeOS."""
+        return await self._since(-math.inf)
+
+    async def _since(self, not_before: float) -> Rows[T] | None:
         memo = self._remembered(not_before)
         if memo is not None:
             return memo.rows

@@ -65,6 +65,10 @@ class Views(Reads):
         """Return one row of a view from memory or Redis; never asks VergeOS."""
         return await self._reader(view).known_row(key, max_age)
 
+    async def latest(self, view: View[T]) -> Rows[T] | None:
+        """Return the last rows of a view that there are in memory or Redis, however old; never asks VergeOS."""
+        return await self._reader(view).latest()
+
     def at_hand(self, view: View[T]) -> Rows[T] | None:
         """Return a view's rows from this process' memory, None where it has none that are fresh; asks nobody."""
         return self._standing(view, None)

@@ -33,7 +33,7 @@ def test_no_answer_is_older_than_it_says_or_anothers_and_vergeos_is_asked_within
     with asyncio.Runner() as runner:
 
         @settings(
-            max_examples=HUNT or 24,
+            max_examples=HUNT or 16,
             derandomize=not HUNT,
             deadline=None,
             print_blob=True,

@@ -170,6 +170,9 @@ class BellServices:
     submitted: int = 0
     jobs: NoJobs = field(default_factory=NoJobs)
 
+    def noticing(self, _caller) -> None:
+        """Everybody here sees everything."""
+
     async def follow(self, _caller, job_id: str, seconds: float, report=None) -> JobView:
         """Report twice what is new, then wait for the bell, for closing, or until `seconds` are over."""
         if report is not None:
