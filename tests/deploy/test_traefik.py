@@ -1,9 +1,11 @@
 """Behind the real Traefik with the shipped settings: both eras of MCP, long streams, the limit, a rolling restart."""
 
 import asyncio
+import itertools
 import os
 import signal
 import time
+from collections import Counter
 
 import aiohttp
 import pytest
@@ -106,35 +108,50 @@ async def test_more_than_the_limit_is_told_to_wait(team):
 
 
 async def test_gateways_are_replaced_one_by_one_and_no_request_fails(team, system):
-    failed, done, over = [], 0, asyncio.Event()
+    """Reads, calls over REST and MCP, and one that waits for its job all the while."""
+    answered, over = Counter(), asyncio.Event()
+    in_mcp = asked("tools/call", {"name": "get_vm", "arguments": {"id": "web-1"}})
+    calls = (
+        ("GET", "/vms", None),
+        ("POST", "/tools/get_vm", {"id": "web-1"}),
+        ("GET", "/overview", None),
+        ("POST", "/message", in_mcp),
+    )
 
-    async def one(path):
-        nonlocal done
-        try:
-            async with team.http.get(team.url + path) as reply:
-                await reply.read()
-                if reply.status != 200:
-                    failed.append(reply.status)
-        except aiohttp.ClientError as error:
-            failed.append(repr(error))
-        done += 1
+    async def one(method, path, body):
+        async with team.http.request(method, team.url + path, json=body) as reply:
+            await reply.read()
+        answered[method, path, reply.status] += 1
 
     async def load():
-        tasks = set()
-        while not over.is_set():
-            tasks.add(asyncio.create_task(one(("/vms", "/overview", "/vms/web-1")[len(tasks) % 3])))
-            await asyncio.sleep(1 / CALLS_PER_SECOND)
-        await asyncio.gather(*tasks)
+        async with asyncio.TaskGroup() as group:
+            for number in itertools.count():
+                if over.is_set():
+                    break
+                group.create_task(one(*calls[number % len(calls)]))
+                await asyncio.sleep(1 / CALLS_PER_SECOND)
 
-    loading = asyncio.create_task(load())
-    for old in tuple(system.gateways):
-        new = free_port()
-        system.gateways[new] = await start(system, new)
-        await team.serve(*[port for port in system.gateways if port != old])  # what preStop waits for
-        process = system.gateways.pop(old)
-        process.signal(signal.SIGTERM)
-        assert await process.ended() == 0
-    over.set()
-    await loading
-    assert failed == []
-    assert done > 3 * CALLS_PER_SECOND
+    async def wait():
+        while not over.is_set():
+            async with team.http.get(f"{team.url}/jobs/{job['id']}?wait=45") as reply:
+                answered["wait", (await reply.json())["state"], reply.status] += 1
+
+    body = {"wait_timeout": 14_400, "force_after_timeout": False}
+    vm = system.sim.vm("web-2").ignore_acpi()
+    async with team.http.post(f"{team.url}/vms/{vm.key}/poweroff", json=body) as reply:
+        job = await reply.json()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(load())
+        waiting = group.create_task(wait())
+        for old in tuple(system.gateways):
+            new = free_port()
+            system.gateways[new] = await start(system, new)
+            await team.serve(*[port for port in system.gateways if port != old])  # what preStop waits for
+            process = system.gateways.pop(old)
+            process.signal(signal.SIGTERM)
+            assert await process.ended() == 0
+        over.set()
+        waiting.cancel()
+    assert {status for *_, status in answered} == {200}
+    assert answered["wait", "working", 200] >= 1
+    assert answered.total() > 3 * CALLS_PER_SECOND
