@@ -6,7 +6,8 @@
 # Credentials: .env beside this folder, else ~/.vergeos-credentials (VERGEOS_API_KEY, or VERGEOS_USER and VERGEOS_PASS;
 # VERGEOS_HOST); what the environment says goes first. It starts read-only unless told --writable.
 #   VERGEOS_MCP_NAMESPACE (vergeos-mcp), VERGEOS_MCP_DOMAIN (vergeos-mcp.example.com), VERGEOS_MCP_TLS_SECRET
-#   (vergeos-mcp-tls), VERGEOS_MCP_IMAGE (vergeos-gateway of this version)
+#   (vergeos-mcp-tls), VERGEOS_MCP_IMAGE (vergeos-gateway of this version), VERGEOS_MCP_REDIS_URL (a Redis of your own;
+#   without it one is started here)
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 dry_run=false writable=false ingress=traefik check=true
@@ -22,7 +23,7 @@ while (($#)); do
         --skip-check) check=false ;;
         --keda | --monitoring) components+=("${1#--}") ;;
         --ingress) ingress=${2:-}; shift ;;
-        -h | --help) sed -n '2,10p' "${BASH_SOURCE[0]}" | sed 's/^# \{0,1\}//'; exit 0 ;;
+        -h | --help) sed -n '2,11p' "${BASH_SOURCE[0]}" | sed 's/^# \{0,1\}//'; exit 0 ;;
         *) die "unknown option $1; see --help" ;;
     esac
     shift
@@ -56,6 +57,7 @@ namespace=${VERGEOS_MCP_NAMESPACE:-vergeos-mcp}
 domain=${VERGEOS_MCP_DOMAIN:-vergeos-mcp.example.com}
 tls_secret=${VERGEOS_MCP_TLS_SECRET:-vergeos-mcp-tls}
 image=${VERGEOS_MCP_IMAGE:-}
+redis_url=${VERGEOS_MCP_REDIS_URL:-}
 [[ -n ${VERGEOS_HOST:-} ]] || die "VERGEOS_HOST is not set; put it into .env or ~/.vergeos-credentials"
 [[ -n ${VERGEOS_API_KEY:-}${VERGEOS_TOKEN:-}${VERGEOS_PASS:-} ]] || die "no credentials; set VERGEOS_API_KEY"
 [[ $namespace =~ ^[a-z0-9]([-a-z0-9]*[a-z0-9])?$ ]] || die "VERGEOS_MCP_NAMESPACE is no name of a namespace"
@@ -78,6 +80,10 @@ secrets=(VERGEOS_API_KEY VERGEOS_TOKEN VERGEOS_USER VERGEOS_PASS)
 settings=(VERGEOS_HOST VERGEOS_SITE VERGEOS_VERIFY_SSL VERGEOS_REQUESTS_PER_SECOND VERGEOS_REQUESTS_PER_HOUR
     VERGEOS_MAX_CONCURRENT PROTECTED OWN_VMS NEVER_FORCE MAINTENANCE_WINDOWS WRITE_AS PUBLIC_URL TRUSTED_PROXIES TOOLS
     LOG_LEVEL LOG_READS PLATFORM_METRICS OTEL_EXPORTER_OTLP_ENDPOINT)
+port_of() {
+    local address=${1#*://}
+    if [[ ${address%%/*} =~ :([0-9]+)$ ]]; then echo "${BASH_REMATCH[1]}"; else echo "$2"; fi
+}
 quoted() { local text=${1//\\/\\\\}; printf '"%s"' "${text//\"/\\\"}"; }
 {
     printf 'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: vergeos-mcp-config}\ndata:\n'
@@ -89,12 +95,44 @@ quoted() { local text=${1//\\/\\\\}; printf '"%s"' "${text//\"/\\\"}"; }
     if [[ -n ${VERGEOS_CA_BUNDLE:-} ]]; then printf '  VERGEOS_CA_BUNDLE: /etc/vergeos-gateway/ca.pem\n'; fi
     if [[ -n ${POLICY_FILE:-} ]]; then printf '  POLICY_FILE: /etc/vergeos-gateway/policy.yaml\n'; fi
 } >"$work/config.yaml"
+
+# What Redis and the seals are locked with is made once and kept.
+kept() {
+    local found=''
+    if ! $dry_run; then
+        found=$(kubectl -n "$namespace" get secret vergeos-mcp-credentials --ignore-not-found \
+            -o "jsonpath={.data.$1}" | base64 -d)
+    fi
+    printf '%s' "${found:-$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')}"
+}
+redis_password=$(kept REDIS_PASSWORD)
+secret_key=$(kept GATEWAY_SECRET_KEY)
+(
+    umask 077
+    {
+        for name in "${secrets[@]}"; do
+            if [[ -n ${!name:-} ]]; then printf '%s=%s\n' "$name" "${!name}"; fi
+        done
+        printf 'REDIS_PASSWORD=%s\nGATEWAY_SECRET_KEY=%s\n' "$redis_password" "$secret_key"
+        printf 'REDIS_URL=%s\n' "${redis_url:-redis://gateway:$redis_password@vergeos-mcp-redis:6379/0}"
+    } >"$work/secret.env"
+)
+# Pods read settings and secrets when they start: they are replaced when one has changed, and only then. A dry run
+# leaves the secrets out, for what locks them is not known to it, and a digest of the rest could be guessed from.
+locked=$work/secret.env
+if $dry_run; then locked=/dev/null; fi
+settled=$(cat "$work/config.yaml" "$locked" | sha256sum | cut -c1-16)
+
 {
     printf 'apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nnamespace: %s\n' "$namespace"
     printf 'resources: [../base]\ncomponents:\n'
     for name in "${components[@]}"; do printf '  - ../components/%s\n' "$name"; done
-    if [[ -n $image ]]; then
+    if [[ $image == *@* ]]; then
+        printf 'images: [{name: vergeos-gateway, newName: "%s", digest: "%s"}]\n' "${image%@*}" "${image#*@}"
+    elif [[ ${image##*/} == *:* ]]; then
         printf 'images: [{name: vergeos-gateway, newName: "%s", newTag: "%s"}]\n' "${image%:*}" "${image##*:}"
+    elif [[ -n $image ]]; then
+        printf 'images: [{name: vergeos-gateway, newName: "%s"}]\n' "$image"
     fi
     if [[ -n ${VERGEOS_CA_BUNDLE:-}${POLICY_FILE:-} ]]; then
         printf 'configMapGenerator:\n  - name: vergeos-mcp-files\n    files:\n'
@@ -108,6 +146,11 @@ quoted() { local text=${1//\\/\\\\}; printf '"%s"' "${text//\"/\\\"}"; }
         fi
     fi
     printf 'patches:\n  - path: config.yaml\n'
+    for name in vergeos-mcp vergeos-mcp-worker; do
+        printf '  - target: {kind: Deployment, name: %s}\n    patch: |-\n' "$name"
+        printf '      - op: add\n        path: /spec/template/metadata/annotations\n'
+        printf '        value: {vergeos-gateway/settings: "%s"}\n' "$settled"
+    done
     case $ingress in
         traefik)
             printf '  - target: {kind: IngressRoute}\n    patch: |-\n'
@@ -117,34 +160,27 @@ quoted() { local text=${1//\\/\\\\}; printf '"%s"' "${text//\"/\\\"}"; }
         ingress)
             printf '  - target: {kind: Ingress}\n    patch: |-\n'
             printf '      - {op: replace, path: /spec/rules/0/host, value: %s}\n' "$domain"
-            printf '      - {op: replace, path: /spec/tls/0, value: {hosts: [%s], secretName: %s}}\n' "$domain" "$tls_secret" ;;
+            printf '      - {op: replace, path: /spec/tls/0, value: {hosts: [%s], secretName: %s}}\n' \
+                "$domain" "$tls_secret" ;;
     esac
-    address=${VERGEOS_HOST#*://} port=443
-    address=${address%%/*}
-    if [[ $VERGEOS_HOST == http://* ]]; then port=80; fi
-    if [[ $address =~ :([0-9]+)$ ]]; then port=${BASH_REMATCH[1]}; fi
-    if [[ $port != 443 ]]; then
-        printf '  - target: {kind: NetworkPolicy, name: vergeos-mcp-ours-to-outside}\n    patch: |-\n'
-        printf '      - {op: add, path: /spec/egress/-, value: {ports: [{protocol: TCP, port: %s}]}}\n' "$port"
+    usual=443
+    if [[ $VERGEOS_HOST == http://* ]]; then usual=80; fi
+    outside=("$(port_of "$VERGEOS_HOST" "$usual")")
+    if [[ -n $redis_url ]]; then
+        outside+=("$(port_of "$redis_url" 6379)")
+        for kind in "apps/v1, kind: StatefulSet" "v1, kind: Service" "v1, kind: ServiceAccount"; do
+            # shellcheck disable=SC2016  # $patch is kustomize's
+            printf '  - patch: "{$patch: delete, apiVersion: %s, metadata: {name: vergeos-mcp-redis}}"\n' "$kind"
+        done
     fi
+    for port in "${outside[@]}"; do
+        if [[ $port != 443 ]]; then
+            printf '  - target: {kind: NetworkPolicy, name: vergeos-mcp-ours-to-outside}\n    patch: |-\n'
+            printf '      - {op: add, path: /spec/egress/-, value: {ports: [{protocol: TCP, port: %s}]}}\n' "$port"
+        fi
+    done
 } >"$work/kustomization.yaml"
 kubectl kustomize "$work" >"$work/all.yaml"
-
-# What Redis and the seals are locked with is made once and kept.
-kept() {
-    local found=''
-    if ! $dry_run; then
-        found=$(kubectl -n "$namespace" get secret vergeos-mcp-credentials -o "jsonpath={.data.$1}" 2>/dev/null | base64 -d || true)
-    fi
-    printf '%s' "${found:-$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')}"
-}
-umask 077
-{
-    for name in "${secrets[@]}"; do
-        if [[ -n ${!name:-} ]]; then printf '%s=%s\n' "$name" "${!name}"; fi
-    done
-    printf 'REDIS_PASSWORD=%s\nGATEWAY_SECRET_KEY=%s\n' "$(kept REDIS_PASSWORD)" "$(kept GATEWAY_SECRET_KEY)"
-} >"$work/secret.env"
 
 if $dry_run; then
     cat "$work/all.yaml"
@@ -153,17 +189,22 @@ if $dry_run; then
 fi
 
 say "namespace $namespace, $($writable && echo writable || echo read-only), $domain"
-kubectl create namespace "$namespace" --dry-run=client -o yaml | kubectl apply -f - >/dev/null
+if [[ $ingress != none ]] && ! kubectl -n "$namespace" get secret "$tls_secret" >/dev/null 2>&1; then
+    say "WARNING: there is no Secret $tls_secret in $namespace yet; without it callers see a foreign certificate"
+fi
+kubectl get namespace "$namespace" >/dev/null 2>&1 || kubectl create namespace "$namespace"
 kubectl -n "$namespace" create secret generic vergeos-mcp-credentials --from-env-file="$work/secret.env" \
-    --dry-run=client -o yaml | kubectl apply -f - >/dev/null
+    --dry-run=client -o yaml | kubectl apply -f -
 kubectl apply -f "$work/all.yaml"
-kubectl -n "$namespace" rollout restart deployment/vergeos-mcp deployment/vergeos-mcp-worker >/dev/null
-kubectl -n "$namespace" rollout status statefulset/vergeos-mcp-redis --timeout=180s
+if [[ -z $redis_url ]]; then kubectl -n "$namespace" rollout status statefulset/vergeos-mcp-redis --timeout=180s; fi
 kubectl -n "$namespace" rollout status deployment/vergeos-mcp-worker --timeout=180s
 keys() { kubectl -n "$namespace" exec deployment/vergeos-mcp-worker -- vergeos-gateway keys "$@"; }
-if [[ -z ${POLICY_FILE:-} ]] && ! keys list | grep -q admin; then
-    say "the first key; it is shown this once"
-    keys create --name first-admin --owner "${USER:-admin}" --role admin --expires 90d
+if [[ -z ${POLICY_FILE:-} ]]; then
+    known=$(keys list)
+    if [[ ! $known =~ roles\ [^\;]*admin ]]; then
+        say "the first key; it is shown this once"
+        keys create --name first-admin --owner "${USER:-admin}" --role admin --expires 90d
+    fi
 fi
 kubectl -n "$namespace" rollout status deployment/vergeos-mcp --timeout=180s
 

@@ -1,11 +1,15 @@
 """deploy.sh without a cluster: what it would apply, what it refuses, and that it tells no secret."""
 
+import asyncio
+import json
 import os
 import re
 import subprocess
+import sys
 
 import pytest
 
+from gateway import __version__
 from gateway.settings import Settings
 from tests.deploy.programs import OURS, ROOT, documents, program, run
 
@@ -107,8 +111,6 @@ def test_what_is_missing_or_wrong_is_said_before_anything_is_done(deploy, option
 
 @pytest.mark.slow
 async def test_vergeos_is_looked_at_first(deploy, sim, tmp_path):
-    import asyncio
-
     good = {
         "VERGEOS_HOST": sim.url,
         "VERGEOS_API_KEY": "demo",
@@ -120,3 +122,74 @@ async def test_vergeos_is_looked_at_first(deploy, sim, tmp_path):
     blind = await asyncio.to_thread(deploy, **{**good, "VERGEOS_API_KEY": "wrong"})
     assert blind.returncode == 1
     assert "cannot be used like this" in blind.stderr
+
+
+@pytest.fixture
+def cluster(tmp_path, session_redis, redis):
+    """Run deploy.sh against a cluster that is empty at first; return what it says and which objects it changed."""
+    program("kubectl", "make .venv-tools/bin/kubectl")
+    (tmp_path / "bin").mkdir()
+    fake = tmp_path / "bin/kubectl"
+    fake.write_text(f'#!/bin/sh\nexec {sys.executable} {ROOT}/tests/deploy/kubectl.py {tmp_path} "$@"\n')
+    fake.chmod(0o755)
+    pod = {"REDIS_URL": session_redis.gateway_url, "VERGEOS_HOST": "verge.acme.org", "VERGEOS_API_KEY": SECRET}
+    (tmp_path / "pod.json").write_text(json.dumps(pod))
+
+    def run_it(*options, **settings):
+        environment = {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}", "HOME": str(tmp_path), **REAL, **settings}
+        done = subprocess.run(
+            [SCRIPT, "--skip-check", *options], capture_output=True, text=True, env=environment, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        told = re.findall(r"^(\w+)/(\S+) (created|configured|unchanged)$", done.stdout, re.MULTILINE)
+        return done.stdout + done.stderr, {kind for kind, _, change in told if change != "unchanged"}
+
+    return run_it
+
+
+@pytest.mark.slow
+async def test_a_second_run_changes_nothing_and_a_later_one_what_was_asked_for_alone(cluster, tmp_path):
+    """The keys made at first are kept, and pods are replaced when their settings or secrets change, and only then."""
+    said, changed = await asyncio.to_thread(cluster)
+    assert {"namespace", "secret", "configmap", "deployment", "statefulset", "networkpolicy", "ingressroute"} <= changed
+    assert "WARNING: there is no Secret vergeos-mcp-tls" in said
+    assert "first-admin" in said
+    for command in ("curl https://vergeos-mcp.example.com/health", '"method":"tools/list"', "client-config"):
+        assert command in said
+    made = (tmp_path / "cluster.json").read_text()
+    said, changed = await asyncio.to_thread(cluster)
+    assert changed == set()
+    assert "first-admin" not in said
+    assert (tmp_path / "cluster.json").read_text() == made
+    said, changed = await asyncio.to_thread(cluster, VERGEOS_API_KEY="renewed")
+    assert changed == {"secret", "deployment"}
+    assert "renewed" not in said
+    before, after = (json.loads(text) for text in (made, (tmp_path / "cluster.json").read_text()))
+    for name in ("REDIS_PASSWORD", "REDIS_URL", "GATEWAY_SECRET_KEY"):
+        old, new = (kept["secret/vergeos-mcp-credentials"]["data"][name] for kept in (before, after))
+        assert old == new
+
+
+def test_a_redis_of_one_s_own_takes_the_place_of_ours(deploy):
+    done = deploy("--skip-check", **REAL, VERGEOS_MCP_REDIS_URL="rediss://gateway:pw@redis.acme.org:6390/0")
+    assert done.returncode == 0, done.stderr
+    made = documents(done.stdout)
+    assert not [it for it in made if it["kind"] == "StatefulSet"]
+    assert not [it for it in made if it["kind"] != "NetworkPolicy" and it["metadata"]["name"] == "vergeos-mcp-redis"]
+    (policy,) = [it for it in made if it["metadata"]["name"] == "vergeos-mcp-ours-to-outside"]
+    assert {"ports": [{"protocol": "TCP", "port": 6390}]} in policy["spec"]["egress"]
+    assert "pw@" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("image", "deployed"),
+    [
+        ("reg:5000/team/vg", f"reg:5000/team/vg:{__version__}"),
+        ("reg/vg:2.0", "reg/vg:2.0"),
+        ("reg/vg@sha256:" + 64 * "a", "reg/vg@sha256:" + 64 * "a"),
+    ],
+)
+def test_an_image_is_named_with_or_without_a_tag_or_by_its_digest(deploy, image, deployed):
+    made = documents(deploy("--skip-check", **REAL, VERGEOS_MCP_IMAGE=image).stdout)
+    (gateway,) = [it for it in made if it["kind"] == "Deployment" and it["metadata"]["name"] == "vergeos-mcp"]
+    assert [c["image"] for c in gateway["spec"]["template"]["spec"]["containers"]] == [deployed]
