@@ -58,6 +58,7 @@ bench: $(VENV)/installed-dev
 	$(BIN)/python -m tests.bench.start
 	$(BIN)/python -m tests.bench.replicas
 	$(BIN)/python -m tests.bench.observing
+	$(BIN)/python -m tests.bench.promises
 	$(BIN)/pytest -q tests/test_request_costs.py tests/journeys/test_journey_reads.py -k "costs or thousand"
 
 image:
