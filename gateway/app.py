@@ -18,6 +18,7 @@ from gateway.transports.mcp import build_server
 from gateway.transports.mcp_http import McpEndpoint
 from gateway.transports.selection import select
 from gateway.transports.short_way import ShortWay
+from gateway.transports.unasked import KEPT_SECONDS, closed_unasked
 
 SHUTDOWN_SECONDS = 2.0  # for requests under way; waits and streams have been ended by then
 MAX_BODY_BYTES = 1024 * 1024
@@ -106,14 +107,21 @@ def metrics_served(services: Services, port: int) -> AbstractAsyncContextManager
 @asynccontextmanager
 async def _served(app: web.Application, host: str, port: int, setting: str = "PORT") -> AsyncIterator[str]:
     """Serve an application during the block; yield its URL. `setting` is what a taken port is changed with."""
-    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=SHUTDOWN_SECONDS, access_log=None)
+    runner = web.AppRunner(
+        app,
+        handler_cancellation=True,
+        shutdown_timeout=SHUTDOWN_SECONDS,
+        keepalive_timeout=KEPT_SECONDS,
+        access_log=None,
+    )
     await runner.setup()
     try:
         if DOOR in app and runner.server is not None:
             runner.server.request_handler = ShortWay(app[DOOR], runner.server.request_handler).serve
         await _listen(runner, host, port, setting)
         bound, port = runner.addresses[0][:2]
-        yield f"http://{f'[{bound}]' if ':' in bound else bound}:{port}"
+        async with closed_unasked(runner):
+            yield f"http://{f'[{bound}]' if ':' in bound else bound}:{port}"
     finally:
         await runner.cleanup()
 

@@ -97,7 +97,15 @@ async def _require_right(services: Services, job: Job) -> None:
     if job.standing is None:
         return
     await services.directory.refresh()
-    right = services.directory.present(job.standing)
+    try:
+        await _require_known_right(services, job)
+    except Forbidden:  # what was given a moment ago may not be known here yet
+        await services.directory.refresh(within=0.0)
+        await _require_known_right(services, job)
+
+
+async def _require_known_right(services: Services, job: Job) -> None:
+    right = None if job.standing is None else services.directory.present(job.standing)
     missing = set(job.needs) if right is None else set(job.needs) - right.permissions
     if right is None or missing:
         told = f"{job.owner} has no longer the right to do this"

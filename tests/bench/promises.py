@@ -56,6 +56,13 @@ class House:
         name = f"p{self.people}"
         return name, await self.system.key(name, name, self.root, role=["engineer"])
 
+    async def accepted(self, path: str, who: dict[str, str], body=None) -> str:
+        """Have a job made; return its id."""
+        status, job = await self.system.call("POST", path, body or {}, who)
+        if status not in ACCEPTED:
+            raise SystemExit(f"{path} was answered {status}: {job}")
+        return job["id"]
+
     async def answered(self, method: str, path: str, who: dict[str, str], wanted: Collection[int], body=None) -> None:
         """Return once both gateways answer such a call so."""
 
@@ -88,7 +95,7 @@ async def offboarded(house: House) -> float:
     """Measure an offboarding: keys, streams and waits on both gateways, the VergeOS key, a job that waits in line."""
     name, who = await house.person()
     await house.system.call("PUT", "/me/vergeos-key", {"api_key": HERS, "user": "ann"}, who)
-    _, queued = await house.system.call("POST", "/vms/web-1/snapshots", {}, who)
+    queued = await house.accepted("/vms/web-1/snapshots", who)
     async with (
         all_open(house.urls[0], who, "web-1", house.job) as here,
         all_open(house.urls[1], who, "web-1", house.job) as there,
@@ -100,7 +107,7 @@ async def offboarded(house: House) -> float:
         await asyncio.gather(
             eventually(lambda: not here and not there),
             house.answered("GET", "/vms", who, REFUSED),
-            house.cancelled(queued["id"]),
+            house.cancelled(queued),
         )
         return time.monotonic() - began
 
@@ -202,8 +209,7 @@ async def opened() -> AsyncIterator[House]:
         other, _ = await system.replica()
         worker = await system.worker()
         house = House(system, redis, other, worker, await system.key("root", "root", role=["admin"]))
-        _, job = await system.call("POST", "/vms/web-1/poweroff", LONG, house.root)
-        house.job = job["id"]
+        house.job = await house.accepted("/vms/web-1/poweroff", house.root, LONG)
         await eventually(vm.power_actions)
         yield house
 

@@ -1,14 +1,18 @@
 """Rights that are lost while a job waits: it stops before any act, and whoever shares it has it by his own right."""
 
+from dataclasses import replace
+
 import pytest
 from inprocess import engine_settings, house
 
 from gateway.calls import Call, Face, run
 from gateway.core.access import CallerKind
+from gateway.rights.directory import Directory
 from gateway.rights.issuing import issue, revoke
 from gateway.store.api_keys import NewKey
 from gateway.tools import CATALOG
 from tests.conftest import eventually
+from worker.advancing import advance
 
 POLICY = "people:\n  ann: engineer\n"
 OPEN = ("working", "input_required")
@@ -94,6 +98,17 @@ async def test_a_job_in_line_stops_within_seconds_of_the_loss_of_its_right(gatew
     seen = await refused(bob, waiting)
     assert "has no longer the right to do this; nothing was done" in seen["problem"]["detail"]
     assert ((await bob.sees(first))["state"], vm.cpu_cores) == ("working", cores)
+
+
+async def test_a_worker_that_does_not_know_a_new_key_yet_fails_no_job_of_its(sim, redis_url):
+    async with house(sim, engine_settings(sim, redis_url), workers=0) as gateway:
+        directory = Directory(gateway.working.directory.keys, clock=lambda: 0.0)  # all that it knows is fresh for ever
+        await directory.refresh()
+        ann, vm = await Holder.of(gateway, "ann"), sim.vm("web-1")
+        job = await ann.powers_off(vm)
+        await advance(replace(gateway.working, directory=directory), job["id"])
+        assert vm.power_actions() == ["poweroff"]
+        assert (await ann.sees(job))["state"] == "working"
 
 
 async def test_a_job_under_way_does_nothing_more_once_its_right_is_lost(gateway, people):

@@ -128,6 +128,32 @@ async def test_open_jobs_are_withdrawn_handed_over_or_must_finish_because_a_vm_i
     assert waiting.running
 
 
+async def test_what_a_worker_ends_or_hands_over_first_is_told_all_the_same(replicas, team, monkeypatch):
+    first, _ = replicas
+    await first.accepted("POST", "/vms/web-1/poweroff", {"wait_timeout": 600}, team["bob"])
+    first.sim.vm("web-1").ignore_acpi()
+    cores = {"cpu_cores": 8}
+    alone = await first.accepted("PATCH", "/vms/web-1", cores, team["ann"])
+    shared = await first.accepted("POST", "/vms/web-1/snapshots", {}, team["ann"])
+    await first.accepted("POST", "/vms/web-1/snapshots", {}, team["bob"])
+    cancel = first.services.jobs.cancel
+
+    async def late(job_id, *who, **how):
+        await first.services.jobs.wake([alone["id"], shared["id"]])
+        await ended(first, alone["id"], team["bob"])
+        await eventually(lambda: belongs(first, shared["id"], "bob"))
+        return await cancel(job_id, *who, **how)
+
+    monkeypatch.setattr(first.services.jobs, "cancel", late)
+    told = await offboard(first, team)
+    assert [line.split()[0] for line in told["cancelled"]] == [alone["id"]]
+    assert [line.split()[0] for line in told["handed_over"]] == [shared["id"]]
+
+
+async def belongs(gateway, job_id, owner):
+    return (await gateway.services.jobs.get(job_id)).owner == owner
+
+
 async def test_what_her_machines_want_and_enrolled_ends_as_well_and_nobody_else_s_of_a_like_name(replicas, team):
     first, _ = replicas
     machine = await key_of(first, "backup", "ann", kind=CallerKind.MACHINE)
