@@ -143,10 +143,9 @@ class Door:
         if self.services.settings.allow_anonymous:
             return LOCAL, None
         directory = self.services.directory
-        within = FRESH_SECONDS if self.required else NEW_SECONDS  # nobody is let in for long past the first key
-        if not directory.fresh(within):
+        if not directory.fresh(self._within):
             try:
-                await directory.refresh(within)
+                await directory.refresh(self._within)
             except StoreError:
                 if self.required or not directory.ready:
                     raise
@@ -167,7 +166,7 @@ class Door:
         directory = self.services.directory
         if self.services.settings.allow_anonymous:
             return LOCAL
-        if not directory.fresh():
+        if not directory.fresh(self._within):
             return None
         if not self.required:
             return LOCAL
@@ -197,6 +196,11 @@ class Door:
         """Whether callers must prove who they are."""
         settings = self.services.settings
         return bool(settings.oidc_issuer) or settings.listens_beyond_loopback or self.services.directory.keys_in_use
+
+    @property
+    def _within(self) -> float:
+        """So many seconds old may be what is known of keys; nobody is let in for long past the first one."""
+        return FRESH_SECONDS if self.required else NEW_SECONDS
 
     def _challenge(self, request: web.Request, response: web.Response, error: str) -> web.Response:
         """Say how a caller may prove who he is: where tokens are given, and for which scopes."""
