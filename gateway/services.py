@@ -24,7 +24,7 @@ from gateway.store.audit import AuditTrail, open_trail
 from gateway.store.backend import Backend
 from gateway.store.caller_limits import CallerLimits
 from gateway.store.census import census
-from gateway.store.connection import FOLLOWING, WORKING, serving
+from gateway.store.connection import FOLLOWING, WORKING, RedisClient, serving
 from gateway.store.credentials import SharedCredentials
 from gateway.store.enrolled import Enrolled
 from gateway.store.events import Feed
@@ -253,69 +253,86 @@ async def open_services(
     `metrics` are shared by the parts of one process.
     """
     async with AsyncExitStack() as stack:
-        deadlines = WORKING if worker else serving(settings.redis_timeout)
-        redis = await stack.enter_async_context(backend.open(deadlines))
+        redis = await stack.enter_async_context(backend.open(WORKING if worker else serving(settings.redis_timeout)))
         following = await stack.enter_async_context(backend.open(FOLLOWING))
-        keys = Keys(settings.site)
         metrics = metrics or Metrics(platform=settings.platform_metrics and not worker)
-
-        def client_of(settings: Settings) -> AbstractAsyncContextManager[VergeClient]:
-            return open_client(
-                settings,
-                RequestLimits(redis, keys),
-                SharedCredentials(redis, keys),
-                attempts=1 if worker else 3,
-                wait=not worker,
-                timeout=settings.times.request if worker else None,
-                observe=metrics.sent,
-            )
-
-        client = await stack.enter_async_context(client_of(settings))
-        jobs = Jobs(redis, keys, days=settings.job_days)
-        views = Views(
-            client,
-            ViewStore(redis, keys),
-            metrics,
-            stale_seconds=settings.stale_seconds,
-            pace=client.governor,
-        )
-        stack.push_async_callback(views.close)
-        feed = Feed(following, jobs, views.forget, dropped=metrics.followers_dropped.inc)
-        secret, guards = settings.gateway_secret_key, settings.guards
-        directory = Directory(ApiKeys(redis, keys), settings.policy_file)
-        stack.push_async_callback(directory.close)
-        sealing = Sealing(redis, keys, None if secret is None else secret.get_secret_value())
-        enrolled = Enrolled(redis, keys, sealing, durable=secret is not None)
-        writers = Writers(settings, client, enrolled, lambda key: client_of(settings.showing(key)))
-        stack.push_async_callback(writers.close)
-        limits = CallerLimits(
-            redis,
-            keys,
-            calls_per_minute=settings.calls_per_minute,
-            waits=settings.waits_per_caller,
-            refused=metrics.limited,
-        )
-        stack.push_async_callback(limits.close)
-        audit = await stack.enter_async_context(open_trail(redis, keys, settings.audit_log, metrics.audited))
+        ground = _Ground(settings, redis, Keys(settings.site), metrics, worker)
+        client = await stack.enter_async_context(ground.client(settings))
+        audit = await stack.enter_async_context(open_trail(redis, ground.keys, settings.audit_log, metrics.audited))
+        services = _built(ground, client, audit, following)
+        for part in (services.views, services.directory, services.writers, services.limits):
+            stack.push_async_callback(part.close)
         if not worker:
-            await stack.enter_async_context(feed.running())
-        yield Services(
-            settings=settings,
-            keys=keys,
-            vergeos=client,
-            site=SiteCheck(client, redis, keys),
-            jobs=jobs,
-            watching=Watching(redis, keys),
-            feed=feed,
-            mailboxes=Mailboxes(redis, keys),
-            sealing=sealing,
-            writers=writers,
-            freezing=Freezing(redis, keys, read_only=settings.read_only),
-            protection=Protection(lambda: guards.joined(directory.present_guards()), views, OwnVms(redis, keys)),
-            audit=audit,
-            views=views,
-            directory=directory,
-            limits=limits,
-            metrics=metrics,
-            closing=asyncio.Event(),
+            await stack.enter_async_context(services.feed.running())
+        yield services
+
+
+@dataclass(frozen=True)
+class _Ground:
+    """What the parts of one process stand on, and whether it is a worker."""
+
+    settings: Settings
+    redis: RedisClient
+    keys: Keys
+    metrics: Metrics
+    worker: bool
+
+    def client(self, settings: Settings) -> AbstractAsyncContextManager[VergeClient]:
+        """Return the context of a client with the credentials of `settings`; a worker's tries once and never waits."""
+        return open_client(
+            settings,
+            RequestLimits(self.redis, self.keys),
+            SharedCredentials(self.redis, self.keys),
+            attempts=1 if self.worker else 3,
+            wait=not self.worker,
+            timeout=settings.times.request if self.worker else None,
+            observe=self.metrics.sent,
         )
+
+    def views(self, client: VergeClient) -> Views:
+        store, stale_seconds = ViewStore(self.redis, self.keys), self.settings.stale_seconds
+        return Views(client, store, self.metrics, stale_seconds=stale_seconds, pace=client.governor)
+
+    def sealing(self) -> Sealing:
+        secret = self.settings.gateway_secret_key
+        return Sealing(self.redis, self.keys, None if secret is None else secret.get_secret_value())
+
+    def writers(self, client: VergeClient, sealing: Sealing) -> Writers:
+        durable = self.settings.gateway_secret_key is not None
+        enrolled = Enrolled(self.redis, self.keys, sealing, durable=durable)
+        return Writers(self.settings, client, enrolled, lambda key: self.client(self.settings.showing(key)))
+
+    def limits(self) -> CallerLimits:
+        calls, waits = self.settings.calls_per_minute, self.settings.waits_per_caller
+        return CallerLimits(self.redis, self.keys, calls_per_minute=calls, waits=waits, refused=self.metrics.limited)
+
+    def protection(self, directory: Directory, views: Views) -> Protection:
+        guards = self.settings.guards
+        return Protection(lambda: guards.joined(directory.present_guards()), views, OwnVms(self.redis, self.keys))
+
+
+def _built(ground: _Ground, client: VergeClient, audit: AuditTrail, following: RedisClient) -> Services:
+    """Return the parts that need no opening, each with those that it works with."""
+    settings, redis, keys, metrics = ground.settings, ground.redis, ground.keys, ground.metrics
+    jobs, views, sealing = Jobs(redis, keys, days=settings.job_days), ground.views(client), ground.sealing()
+    directory = Directory(ApiKeys(redis, keys), settings.policy_file)
+    return Services(
+        settings=settings,
+        keys=keys,
+        vergeos=client,
+        site=SiteCheck(client, redis, keys),
+        jobs=jobs,
+        watching=Watching(redis, keys),
+        feed=Feed(following, jobs, views.forget, dropped=metrics.followers_dropped.inc),
+        mailboxes=Mailboxes(redis, keys),
+        sealing=sealing,
+        writers=ground.writers(client, sealing),
+        freezing=Freezing(redis, keys, read_only=settings.read_only),
+        protection=ground.protection(directory, views),
+        audit=audit,
+        views=views,
+        directory=directory,
+        limits=ground.limits(),
+        metrics=metrics,
+        closing=asyncio.Event(),
+    )
