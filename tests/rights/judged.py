@@ -66,7 +66,7 @@ class Judge:
 
     async def check(self, story):
         """Let the caller of a story in and hold all that he is told against what he may."""
-        services, who, name = self.gateway.services, story["who"], f"caller-{next(self.numbers)}"
+        services, who, name = self.gateway.services, story["who"], f"caller{next(self.numbers)}"
         shuffle(self.gateway.sim, story["shuffled"])
         for view in (*LISTS.values(), VM_TAGS, VM_NETWORKS):
             services.views.forget(view.name, time.time_ns() // 1000)
