@@ -184,17 +184,16 @@ def named(caller: Caller) -> dict[str, Any]:
     return {"by": caller.name, "kind": caller.kind.value, "owner": caller.owner}
 
 
-async def answer_question(
-    services: Services, caller: Caller, tool: Tool, job_id: str, *, yes: bool, question: str | None = None
-) -> JobView:
+async def answer_question(call: Call, tool: Tool, job_id: str, *, yes: bool, question: str | None = None) -> JobView:
     """Answer what a job of this tool asks, with `question` only the one of this key; return the job.
 
     It takes the permissions of the tool, for a yes also those of its graver choices.
-    Only a person answers. Raises `Forbidden`, `UnknownJob`, `JobEnded`, `InvalidArgument`, `StoreError`.
+    An agent answers nothing. Raises `Forbidden`, `UnknownJob`, `JobEnded`, `InvalidArgument`, `StoreError`.
     """
+    services, caller = call.services, call.caller
     given = {"tool": tool.name, "job": job_id, "yes": yes}
     rule = caller.decide(tool.permission).rule
-    with audited(services.audit, "answer", given, lambda: named(caller), changes=True, rule=lambda: rule):
+    with audited(services.audit, "answer", given, call.who, changes=True, rule=lambda: rule):
         await services.limits.count(caller)
         needed = (tool.permission, *(tool.escalates.values() if yes else ()))
         for permission in needed:

@@ -13,6 +13,7 @@ from gateway.core.events import JobEvent
 from gateway.services import Services
 from gateway.transports.arguments import json_object
 from gateway.transports.context import CATALOG, SERVICES, caller_of
+from gateway.transports.rest_call import call_of
 
 PING_SECONDS = 15.0  # proxies cut what is silent for a minute or so
 PING = b": ping\n\n"
@@ -79,7 +80,7 @@ async def answer_job(request: web.Request) -> web.Response:
         raise InvalidArgument("answer: must be true or false, and alone", next_step='Send {"answer": true} or false.')
     services, caller = request.app[SERVICES], caller_of(request)
     job = await services.job_for(caller, request.match_info["job_id"])
-    view = await calls.answer_question(services, caller, request.app[CATALOG][job.tool], job.id, yes=yes)
+    view = await calls.answer_question(call_of(request), request.app[CATALOG][job.tool], job.id, yes=yes)
     body_json = view.model_dump_json(exclude_none=True).encode()
     return web.Response(body=body_json, headers={hdrs.CACHE_CONTROL: "no-store"}, content_type="application/json")
 

@@ -65,9 +65,7 @@ class Questions:
     async def take(self, call: Call, job: Job, question: str, *, yes: bool) -> None:
         """Take one answer; one that comes too late changes nothing. Raises `Forbidden`, `StoreError`."""
         with suppress(*TOO_LATE):
-            await calls.answer_question(
-                call.services, call.caller, self._catalog[job.tool], job.id, yes=yes, question=question
-            )
+            await calls.answer_question(call, self._catalog[job.tool], job.id, yes=yes, question=question)
 
     async def put(self, ctx: Context, call: Call, answer: Answer) -> Answer | t.InputRequiredResult:
         """Put the question that stands in the answer, if there is one, to the caller whose job it is.

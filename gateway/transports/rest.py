@@ -3,7 +3,7 @@
 import re
 import time
 from dataclasses import replace
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any
 
 import orjson
@@ -11,16 +11,16 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 from pydantic import TypeAdapter
 
-from gateway.calls import Answer, Call, Face, run
+from gateway.calls import Answer, Call, run
 from gateway.core.answer import CursorPage, Page
 from gateway.core.text import clean
 from gateway.core.tool import Arguments, Tool
 from gateway.transports import arguments, events
-from gateway.transports.address import address_of
-from gateway.transports.context import ASKED, CATALOG, SERVICES, TRACEPARENT, Asked, caller_of
+from gateway.transports.context import ASKED, CATALOG, Asked, caller_of
 from gateway.transports.ready import Ready
+from gateway.transports.rest_call import call_of
 
-CLIENT_CHARACTERS, REASON_CHARACTERS = 100, 200
+REASON_CHARACTERS = 200
 
 
 def mount(app: web.Application) -> None:
@@ -64,7 +64,7 @@ def _resource(tool: Tool, method: str) -> Handler:
         return _done(answer, answer.as_json())
 
     async def read(request: web.Request) -> web.StreamResponse:
-        given, call = await queries.arguments(request), _reading(request)
+        given, call = await queries.arguments(request), call_of(request)
         answer = await run(tool, given, call)
         if tool.of_views and isinstance(given, Arguments):
             request[ASKED] = Asked(tool, given, call)
@@ -80,29 +80,12 @@ def respond(request: web.Request, answer: Answer) -> web.StreamResponse:
     return answer.made(named, lambda: _ready(request, answer)).response(request)
 
 
-def _reading(request: web.Request) -> Call:
-    headers = request.headers
-    return Call(
-        request.app[SERVICES],
-        caller_of(request),
-        Face.REST,
-        address=address_of(request),
-        client=_client(headers.get(hdrs.USER_AGENT, "")),
-        traceparent=headers.get(TRACEPARENT, ""),
-    )
-
-
 def _call(tool: Tool, request: web.Request) -> Call:
     return replace(
-        _reading(request),
+        call_of(request),
         idempotency_key=arguments.idempotency_key(request),
         wait_seconds=arguments.wait_seconds(tool, request),
     )
-
-
-@lru_cache(maxsize=256)
-def _client(user_agent: str) -> str:
-    return clean(user_agent, CLIENT_CHARACTERS)
 
 
 def _done(answer: Answer, body: bytes) -> web.StreamResponse:

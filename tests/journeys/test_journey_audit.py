@@ -99,11 +99,14 @@ async def test_an_answer_to_a_job_is_told_and_an_agent_gives_none(gateway, archi
     job = (await gateway.power_off(vm, wait_timeout=600))["id"]
     tool = CATALOG["power_off_vm"]
     with pytest.raises(Forbidden, match="agent"):
-        await answer_question(gateway.services, agent, tool, job, yes=True)
+        await answer_question(Call(gateway.services, agent, Face.MCP), tool, job, yes=True)
     with pytest.raises(Forbidden):
-        await answer_question(gateway.services, VIEWER, tool, job, yes=False)
-    told = [(entry["by"], entry.get("owner")) for entry in entries(archive, tool="answer")]
-    assert told == [("claude", "ann"), ("vera", None)]
+        await answer_question(Call(gateway.services, VIEWER, Face.MCP), tool, job, yes=False)
+    answer = (await gateway.call("POST", f"/jobs/{job}/input", {"answer": False}, {"User-Agent": "curl/8"})).status
+    told = [(entry["by"], entry.get("owner"), entry["face"]) for entry in entries(archive, tool="answer")]
+    assert told == [("claude", "ann", "mcp"), ("vera", None, "mcp"), ("local", None, "rest")]
+    last = entries(archive, tool="answer")[-1]
+    assert (last["client"], last["address"], last["outcome"] == "done") == ("curl/8", "127.0.0.1", answer == 200)
 
 
 async def test_freezes_cancels_and_repeated_calls_are_changes_as_well_and_dry_runs_are_not(gateway, archive):
