@@ -8,6 +8,7 @@ from pathlib import Path
 from gateway.core.audit import Entry, faults, written
 from gateway.core.errors import GatewayError
 from gateway.core.guard import moment
+from gateway.core.text import clean
 from gateway.store.audit import AuditTrail
 from gateway.store.keys import AUDIT_WINDOW_LENGTH
 
@@ -45,36 +46,50 @@ async def verified(trail: AuditTrail, files: Sequence[Path]) -> str:
     Raises `BrokenAudit`, `UnreadableAudit`, `StoreError`.
     """
     window = await trail.newest(AUDIT_WINDOW_LENGTH)
-    entries = list(read(files)) if files else window
-    wrong = [*faults(entries, whole=bool(files)), *(_cut_off(entries, window) if files else ())]
+    entries, broken = read(files) if files else (window, [])
+    wrong = [*broken, *faults(entries, whole=bool(files)), *(_unlike(entries, window) if files else ())]
     if wrong:
         raise BrokenAudit(f"{len(wrong)} faults: {'; '.join(wrong[:10])}")
     writers = len({entry["writer"] for entry in entries})
     return f"{len(entries)} entries of {writers} writers: each chain is whole"
 
 
-def read(files: Sequence[Path]) -> Iterator[Entry]:
-    """Yield the entries of archives. Raises `UnreadableAudit`."""
+def read(files: Sequence[Path]) -> tuple[list[Entry], list[str]]:
+    """Return the entries of archives, and which lines are none. Raises `UnreadableAudit` for a file without any."""
+    entries: list[Entry] = []
+    broken: list[str] = []
     for file in files:
         try:
-            for number, line in enumerate(file.read_text().splitlines(), 1):
-                entry = json.loads(line)
-                if not isinstance(entry, dict) or "writer" not in entry:
-                    raise UnreadableAudit(f"{file}, line {number} is no entry of the audit")
-                yield entry
+            lines = file.read_text(errors="replace").splitlines()
         except OSError as exc:
             raise UnreadableAudit(f"{file} cannot be read: {exc.strerror}") from None
-        except ValueError:
-            raise UnreadableAudit(f"{file} holds a line that is not JSON") from None
+        found = [(number, line, _entry(line)) for number, line in enumerate(lines, 1) if line]
+        if found and all(entry is None for _, _, entry in found):
+            raise UnreadableAudit(f"{file} holds no entry of the audit")
+        entries += [entry for _, _, entry in found if entry is not None]
+        broken += [f"{file}, line {number} is no entry: {clean(line, 60)!r}" for number, line, e in found if e is None]
+    return entries, broken
 
 
-def _cut_off(archived: Sequence[Entry], window: Sequence[Entry]) -> Iterator[str]:
-    """Yield the writers of the archives of whom the window knows later entries."""
-    last = {str(entry["writer"]): entry["seq"] for entry in archived}
-    newest = {str(entry["writer"]): entry["seq"] for entry in window}
-    for writer, number in newest.items():
-        if writer in last and number > last[writer]:
-            yield f"{writer}: ends with {last[writer]}, yet {number} was written"
+def _entry(line: str) -> Entry | None:
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None
+    return entry if isinstance(entry, dict) and "writer" in entry else None
+
+
+def _unlike(archived: Sequence[Entry], window: Sequence[Entry]) -> Iterator[str]:
+    """Yield where the archives are not what the window knows: their ends cut off, or written anew with new hashes."""
+    known = {(entry["writer"], entry.get("seq")): entry.get("hash") for entry in archived}
+    writers = {entry["writer"] for entry in archived}
+    newest = {entry["writer"]: entry["seq"] for entry in window}
+    for writer in writers & newest.keys():
+        if (writer, newest[writer]) not in known:
+            yield f"{writer}: ends before {newest[writer]}, which was written"
+    for entry in window:
+        if known.get((entry["writer"], entry["seq"]), entry["hash"]) != entry["hash"]:
+            yield f"{entry['writer']} {entry['seq']}: is not what was written"
 
 
 def _line(entry: Mapping[str, object]) -> str:

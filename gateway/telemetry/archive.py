@@ -1,10 +1,11 @@
 """The archive of the audit: lines of JSON to a file or to stdout, each written whole and at once."""
 
 import os
+import stat
 import sys
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gateway.core.errors import AuditUnavailable
@@ -17,10 +18,13 @@ log = get_logger(__name__)
 
 
 class Archive:
-    """Appends to one open file; what cannot be written is kept, in order, and tried again with the next line."""
+    """Appends to one open file; what cannot be written is kept, in order, and tried again with the next line.
 
-    def __init__(self, file: int | None) -> None:
-        self._file = file
+    Where `path` is moved away, as log rotation does, the lines that follow go to a new file of this name.
+    """
+
+    def __init__(self, file: int | None, path: Path | None = None) -> None:
+        self._file, self._path = file, path
         self._pending: deque[bytes] = deque(maxlen=MOST_PENDING)
 
     @property
@@ -37,8 +41,19 @@ class Archive:
         """Append a line; one that cannot be written now is kept for later."""
         if self._file is None:
             return
+        if self._path is not None and not self._pending:
+            self._follow(self._file, self._path)
         self._pending.append(f"{line}\n".encode())
         self._drain(self._file)
+
+    def _follow(self, file: int, path: Path) -> None:
+        """Go on in a new file where the one that is open has another name by now."""
+        with suppress(OSError):
+            if path.exists() and os.path.samestat(path.stat(), os.fstat(file)):
+                return
+            anew = _opened(path)
+            os.dup2(anew, file)
+            os.close(anew)
 
     def _drain(self, file: int) -> None:
         try:
@@ -66,11 +81,27 @@ def open_archive(where: str) -> Iterator[Archive]:
         yield Archive(None if not where else sys.stdout.fileno())
         return
     try:
-        file = os.open(Path(where), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        file = _opened(Path(where))
     except OSError as exc:
         told = f"AUDIT_LOG: {where} cannot be opened: {exc.strerror}"
         raise AuditUnavailable(told, next_step="Set AUDIT_LOG to a file that can be written, or to `-`.") from None
     try:
-        yield Archive(file)
+        yield Archive(file, Path(where))
     finally:
         os.close(file)
+
+
+def _opened(path: Path) -> int:
+    """Return a file to append to; a line that its last writer did not end, for it died or the disk was full, ends."""
+    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    with suppress(OSError):  # one that may be written alone
+        if stat.S_ISREG(os.fstat(file).st_mode) and _last_byte(path) not in (b"", b"\n"):
+            os.write(file, b"\n")
+    return file
+
+
+def _last_byte(path: Path) -> bytes:
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - 1, 0))
+        return file.read(1)

@@ -91,7 +91,9 @@ async def get_overview(call: Call) -> Reading[Overview]:
         requests_left=services.vergeos.governor.requests_left,
         outage=await services.outage(),
         frozen=None if freeze is None else freeze.told(),
-        hidden=hidden_part(counts.rows, vms=len(vms.rows), nodes=len(nodes.rows), tenants=len(tenants.rows)),
+        hidden=None
+        if views.limited
+        else hidden_part(counts.rows, vms=len(vms.rows), nodes=len(nodes.rows), tenants=len(tenants.rows)),
     )
     return Reading(value=overview, as_of=as_of, source=source)
 

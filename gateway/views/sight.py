@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from gateway.core.cluster import Tier
 from gateway.core.errors import UpstreamError
 from gateway.core.job import Job, Target
 from gateway.core.nic import NicRow
@@ -140,7 +141,7 @@ class Sight:
         if view.kind in OF_ANYTHING:
             return self._keep_of_anything(view)
         whole = view.kind in OF_SYSTEM and self._sees(system_facts(self._site))
-        return lambda row: row if whole else None
+        return self._shown_of_system if whole else lambda _row: None
 
     def _keep_of_vms(self, view: View[Any]) -> Keep:
         vms = self._listed("vm")
@@ -190,6 +191,16 @@ class Sight:
     def _shown_tenant_node(self, node: TenantNode) -> TenantNode:
         hidden = self._hidden_place(None, node.host_node)
         return node.model_copy(update={"host_node": None}) if hidden else node
+
+    def _shown_of_system(self, row: Any) -> Any:
+        """Return a row without the clusters, and the VM of a NAS, that may not be seen; of the VM the name decides."""
+        if isinstance(row, Tier):
+            seen = (part for part in row.clusters if not self._hidden_place(part.cluster, None))
+            return row.model_copy(update={"clusters": tuple(seen)})
+        vm: Facts = {"kind": ("vm",), "site": (self._site,), "name": _one(getattr(row, "nas", None))}
+        if vm["name"] and not self._right.blind_to(UNTOLD).decide(Permission.READ, vm).allowed:
+            return row.model_copy(update={"nas": None})
+        return row
 
     def _hidden_place(self, cluster: str | None, node: str | None) -> Mapping[str, None]:
         """Return what of a place may not be seen; of thousands of rows most are at a place of another one."""

@@ -72,7 +72,8 @@ class GoneBack:
 class Evidence:
     """All of it. `ran`: what ran at the begin; `runs`: what does at the end; `replaced`: VMs that were made anew.
 
-    `audited`: how often the audit tells of each act, by job and label; None where it was not kept.
+    `audited`: how often the audit tells of each act, by job and label; None where it was not kept; `answered`: how
+    often it tells that VergeOS did it.
     """
 
     actions: tuple[Action, ...]
@@ -86,6 +87,7 @@ class Evidence:
     replaced: tuple[tuple[str, float], ...] = ()
     step_seconds: float = 3.0
     audited: Mapping[tuple[str, str], int] | None = None
+    answered: Mapping[tuple[str, str], int] = field(default_factory=dict)
     audit_faults: tuple[str, ...] = ()
 
     def lost(self, since: float, until: float) -> bool:

@@ -306,16 +306,18 @@ def events(evidence: Evidence) -> Iterator[Violation]:
 
 
 def untold(evidence: Evidence) -> Iterator[Violation]:
-    """Each write that reached VergeOS was told to the audit before, once for each, in chains without a gap."""
+    """Each write that reached VergeOS was told to the audit before, once for each; what it tells as done was done."""
     for fault in evidence.audit_faults:
         yield Violation("untold", "", fault)
-    if evidence.audited is None:
-        return
-    done = Counter((action.job, action.label) for action in evidence.actions if action.job is not None)
-    for (job_id, label), times in done.items():
+    sent = Counter((action.job, action.label) for action in evidence.actions if action.job is not None)
+    for (job_id, label), times in sent.items() if evidence.audited is not None else ():
         told = evidence.audited.get((job_id, label), 0)
         if told < times:
             yield Violation("untold", job_id, f"'{label}' reached VergeOS {times} times, and the audit tells of {told}")
+    done = Counter((action.job, action.label) for action in evidence.actions if action.ok)
+    for (job_id, label), times in evidence.answered.items():
+        if done[job_id, label] < times:
+            yield Violation("untold", job_id, f"'{label}' was told as done {times} times, and VergeOS did not")
 
 
 BREACHES = (

@@ -157,7 +157,9 @@ def _audit(archive: Path) -> dict[str, Any]:
     """Return what the audit tells of acts, and what is wrong with its chains."""
     entries = [json.loads(line) for line in archive.read_text().splitlines()]
     acts = Counter((entry["job"], entry["act"]) for entry in entries if entry["event"] == "act")
-    return {"audited": acts, "audit_faults": tuple(faults(entries, whole=True))}
+    answers = [entry for entry in entries if entry["event"] == "answer" and entry["outcome"] == "ok"]
+    answered = Counter((entry["job"], entry["act"]) for entry in answers)
+    return {"audited": acts, "answered": answered, "audit_faults": tuple(faults(entries, whole=True))}
 
 
 async def _records(house: House) -> list[tuple[Job, tuple[JobEvent, ...]]]:

@@ -114,6 +114,7 @@ def test_every_rule_has_a_case():
     assert set(BROKEN) == set(BREACHES)
 
 
+TOLD = {("j1", "poweroff"): 1, ("j1", "kill"): 1}
 MORE_BROKEN = {
     "another object": ("wrong target", evidence_of(OFF, actions=(*OFF_ACTIONS[:1], done("kill", T + 5, key=35)))),
     "a replaced VM": ("wrong target", evidence_of(OFF, actions=OFF_ACTIONS, replaced=(("vm:34", T + 2),))),
@@ -135,6 +136,10 @@ MORE_BROKEN = {
     "a kill without a power-off": ("forced", evidence_of(OFF, actions=OFF_ACTIONS[1:])),
     "the size of another": ("wrong end", resized_with(replace(SIZED, at=T + 3, params={"cpu_cores": 2}))),
     "an act of a job unknown": ("unrecorded", evidence_of(actions=[done("kill", T + 1, "j9")])),
+    "an answer that the audit made up": (
+        "untold",
+        evidence_of(OFF, actions=OFF_ACTIONS, audited=TOLD, answered={**TOLD, ("j1", "stop"): 1}),
+    ),
     "REST tells another end": ("lost", evidence_of(OFF, actions=OFF_ACTIONS, told={"j1": "failed"})),
 }
 
@@ -143,6 +148,10 @@ MORE_BROKEN = {
 def test_each_way_to_break_a_rule_is_found(name):
     rule, evidence = MORE_BROKEN[name]
     assert rule in breaches(evidence)
+
+
+def test_an_audit_that_tells_each_act_and_answer_is_right():
+    assert judge(evidence_of(OFF, actions=OFF_ACTIONS, audited=TOLD, answered=TOLD)) == ([], [])
 
 
 def test_a_kill_that_a_person_allowed_is_right():

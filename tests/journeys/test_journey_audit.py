@@ -10,14 +10,15 @@ from inprocess import engine_settings, house
 from kinds import ACT_FAULTS, PARTS, SWITCHES, call_of, let_workers_die, quick_settings, running_vms, strike
 
 from gateway import guard_commands
-from gateway.audit_command import BrokenAudit, verified
+from gateway.audit_command import BrokenAudit, UnreadableAudit, verified
 from gateway.calls import Call, Face, answer_question, run
 from gateway.core.access import Caller, CallerKind, Permission
-from gateway.core.audit import faults, written
+from gateway.core.audit import Chain, faults, written
 from gateway.core.errors import Forbidden, GatewayError
 from gateway.rights.issuing import issue
 from gateway.simulator import Simulator, SimulatorSettings
 from gateway.store.api_keys import NewKey
+from gateway.telemetry.archive import open_archive
 from gateway.tools import CATALOG
 from tests.conftest import eventually
 
@@ -262,14 +263,56 @@ async def test_what_was_changed_taken_out_or_cut_off_is_found(gateway, archive):
         ([whole[0], written(second), whole[2]], "was changed"),
         ([whole[0], whole[2]], "missing"),
         (whole[1:], "before it are missing"),
-        (whole[:2], "yet 3 was written"),
+        (whole[:2], "ends before 3, which was written"),
         ([whole[0], whole[2], whole[1]], "out of order"),
     ):
         archive.write_text("\n".join(spoiled))
         with pytest.raises(BrokenAudit, match=why):
             await verified(trail, [archive])
+    anew, entries_said = Chain(second["writer"]), [json.loads(whole[0]), second, json.loads(whole[2])]
+    archive.write_text("\n".join(written(anew.link(**_said(entry))) for entry in entries_said))
+    with pytest.raises(BrokenAudit, match=f"{second['writer']} 2: is not what was written"):
+        await verified(trail, [archive])
     with pytest.raises(GatewayError, match="cannot be read"):
         await verified(trail, [Path("nowhere")])
+
+
+def _said(entry):
+    """Return what a forger would have linked anew, with hashes that fit."""
+    members = {
+        name: value for name, value in entry.items() if name not in ("at", "event", "writer", "seq", "prev", "hash")
+    }
+    return {"at": entry["at"], "event": entry["event"], "members": members}
+
+
+async def test_a_file_that_is_rotated_is_followed_and_both_parts_are_one_chain(gateway, archive):
+    parts = [archive.with_suffix(f".{number}") for number in (2, 1)]
+    for part, why in zip((*parts, None), ("one", "two", "three"), strict=True):
+        await gateway.call("PUT", "/freeze", {"why": why})
+        if part is not None:
+            archive.rename(part)
+    await gateway.services.audit.flush()
+    assert [len(part.read_text().splitlines()) for part in (*parts, archive)] == [1, 1, 1]
+    assert "3 entries of 1 writers" in await verified(gateway.services.audit, [*parts, archive])
+    with pytest.raises(BrokenAudit, match="before it are missing"):
+        await verified(gateway.services.audit, [archive])
+    with pytest.raises(BrokenAudit, match="3: follows 1: entries are missing"):
+        await verified(gateway.services.audit, [parts[0], archive])
+
+
+async def test_a_line_whose_writer_died_in_the_middle_is_named_and_the_others_hold(gateway, archive):
+    await gateway.call("PUT", "/freeze", {"why": "one"})
+    whole = archive.read_text()
+    archive.write_text(whole + whole.replace(str(json.loads(whole)["writer"]), "dead")[:100])
+    with open_archive(str(archive)) as anew:  # as the next process does
+        anew.write(written(Chain("next").link(1.0, "call", {"by": "ann"})))
+    await gateway.call("PUT", "/freeze", {"why": "two"})
+    assert [len(line) > 100 for line in archive.read_text().splitlines()] == [True, False, True, True]
+    with pytest.raises(BrokenAudit, match=r"^1 faults: .*audit\.log, line 2 is no entry"):
+        await verified(gateway.services.audit, [archive])
+    archive.write_text("nothing of ours\n")
+    with pytest.raises(UnreadableAudit, match="no entry"):
+        await verified(gateway.services.audit, [archive])
 
 
 async def test_the_window_is_shown_to_administrators_and_the_refused_stand_in_it(gateway, archive):

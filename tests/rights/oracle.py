@@ -56,6 +56,8 @@ def rename_all(sim):
         rename("vms", row, f"{('web', 'db', 'app')[row['$key'] % 3]}-{row['$key']}z")
     for row in list(db["machine_snapshots"]):
         db["machine_snapshots"].change(row, {"name": f"before-{row['$key']}", "description": "kept"})
+    for row in list(db["vm_services"]):
+        db["vm_services"].change(row, {"name": names[row["name"]]})
     for row in list(db["logs"]):
         db["logs"].change(row, {"object_name": names.get(row["object_name"], row["object_name"])})
 
