@@ -9,6 +9,7 @@ import shutil
 import tempfile
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -62,16 +63,22 @@ def proxied(urls: list[str]) -> Iterator[str]:
             yield f"http://127.0.0.1:{port}"
 
 
+def answers(url: str) -> set[bytes]:
+    """Return what is answered to many at once, who are served by all gateways behind it."""
+    with ThreadPoolExecutor(8) as askers:
+        return set(askers.map(lambda _: urllib.request.urlopen(url + PATH).read(), range(40)))
+
+
 def measure(vergeos: str) -> None:
     """Compare two gateways with one of them."""
     with ExitStack() as stack:
         redis_url = stack.enter_context(redis_server())
         urls = [stack.enter_context(gateway_beside(redis_url, vergeos))[0] for _ in range(2)]
         both, one = stack.enter_context(proxied(urls)), stack.enter_context(proxied(urls[:1]))
-        bodies = {urllib.request.urlopen(both + PATH).read() for _ in range(20)}
-        if len(bodies) != 1:
-            raise SystemExit("the gateways answer differently")
+        bodies = answers(both)
         (two, alone), (ratio,) = ratios([(rate(both + PATH), rate(one + PATH)) for _ in range(ROUNDS)])
+        if answers(both) | answers(one) != bodies or len(bodies) != 1:
+            raise SystemExit("the gateways answer differently")
     print(f"GET /vms through nginx: two gateways {two:.0f}/s, one {alone:.0f}/s, ratio {ratio:.2f}; no errors")
 
 

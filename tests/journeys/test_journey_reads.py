@@ -229,3 +229,21 @@ async def test_a_reader_is_not_held_up_by_a_writers_job(pair, sim):
     for path in ("/vms", f"/vms/{vm.key}", "/networks"):
         assert (await asyncio.wait_for(served.get(path), AT_ONCE_SECONDS)).status == 200
     await served.call("POST", f"/jobs/{job['id']}/cancel")
+
+
+async def test_reads_come_live_while_a_jobs_request_to_vergeos_hangs(pair, sim):
+    served, other = pair
+    vm = sim.vm("web-1")
+    if not vm.running:
+        vm.start()
+    await served.get("/vms")
+    hangs = sim.fault("hang", method="POST", path="vm_actions", count=None)
+    job = await served.accepted("POST", f"/vms/{vm.key}/forceoff")
+    await eventually(lambda: hangs.hits)
+    for gateway in (served, other):
+        for path in ("/vms", f"/vms/{vm.key}", f"/vms/{vm.key}/status"):
+            answer = await asyncio.wait_for(gateway.get(path, max_age=0), AT_ONCE_SECONDS)
+            assert (answer.status, answer.headers["X-Source"]) == (200, "live")
+    assert (await other.job(job["id"]))["state"] == "working"
+    sim.clear_faults()
+    assert (await served.ended(job["id"]))["state"] == "completed"
