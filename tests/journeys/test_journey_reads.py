@@ -231,6 +231,16 @@ async def test_a_reader_is_not_held_up_by_a_writers_job(pair, sim):
     await served.call("POST", f"/jobs/{job['id']}/cancel")
 
 
+async def test_a_name_that_nobody_has_costs_one_look_for_all_who_try_it(alone, sim):
+    await alone.get("/vms")
+    asked = sim.requests["GET vms"]
+    answers = await asyncio.gather(*(alone.get("/vms/no-such-vm") for _ in range(10)))
+    answers += [await alone.get(f"/vms/no-such-vm{path}") for path in ("", "/status", "/drives")]
+    for answer in answers:
+        answer.problem(404, "not_found")
+    assert sim.requests["GET vms"] == asked + 1
+
+
 async def test_reads_come_live_while_a_jobs_request_to_vergeos_hangs(pair, sim):
     served, other = pair
     vm = sim.vm("web-1")
