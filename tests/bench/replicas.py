@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from gateway.simulator import Simulator, SimulatorSettings
+from tests import nginx
 from tests.bench.machine import (
     ROUNDS,
     gateway_beside,
@@ -27,38 +28,14 @@ from tests.bench.machine import (
 from tests.conftest import free_port
 
 PATH = "/vms?limit=50"
-CONFIGURATION = """
-daemon off;
-pid {folder}/nginx.pid;
-error_log {folder}/error.log;
-events {{}}
-http {{
-    access_log off;
-    client_body_temp_path {folder}; proxy_temp_path {folder}; fastcgi_temp_path {folder};
-    uwsgi_temp_path {folder}; scgi_temp_path {folder};
-    upstream gateways {{ {servers} keepalive 64; }}
-    server {{
-        listen 127.0.0.1:{port};
-        keepalive_requests 1000000;
-        location / {{
-            proxy_pass http://gateways;
-            proxy_http_version 1.1;
-            proxy_set_header Host $http_host;
-            proxy_set_header Connection "";
-        }}
-    }}
-}}
-"""
 
 
 @contextmanager
 def proxied(urls: list[str]) -> Iterator[str]:
     """Run nginx before these gateways during the block; yield its URL."""
     with tempfile.TemporaryDirectory() as folder:
-        port, servers = free_port(), " ".join(f"server {url.removeprefix('http://')} max_fails=0;" for url in urls)
-        configuration = Path(folder) / "nginx.conf"
-        configuration.write_text(CONFIGURATION.format(folder=folder, servers=servers, port=port))
-        with process("nginx", "-p", folder, "-c", str(configuration)):
+        port, gateways = free_port(), [url.removeprefix("http://") for url in urls]
+        with process(*nginx.command(Path(folder), port, gateways, "keepalive 64;")):
             wait_for(f"http://127.0.0.1:{port}/livez")
             yield f"http://127.0.0.1:{port}"
 

@@ -13,6 +13,7 @@ from mcp import Client
 from mcp.client.session import ClientSession
 from mcp.client.sse import sse_client
 
+from tests import nginx
 from tests.conftest import eventually
 from tests.journeys.conftest import START_SECONDS, free_port
 
@@ -21,28 +22,6 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed"),
     pytest.mark.filterwarnings("ignore::mcp.MCPDeprecationWarning"),  # methods of the handshake revisions
 ]
-CONFIGURATION = """
-daemon off;
-pid {folder}/nginx.pid;
-error_log {folder}/error.log;
-events {{}}
-http {{
-    access_log off;
-    client_body_temp_path {folder}; proxy_temp_path {folder}; fastcgi_temp_path {folder};
-    uwsgi_temp_path {folder}; scgi_temp_path {folder};
-    upstream gateways {{ {servers} }}
-    server {{
-        listen 127.0.0.1:{port};
-        location / {{
-            proxy_pass http://gateways;
-            proxy_http_version 1.1;
-            proxy_set_header Host $http_host;
-            proxy_set_header Connection "";
-            proxy_read_timeout 120s;
-        }}
-    }}
-}}
-"""
 UNSAID = {"wait_timeout": 1}
 
 
@@ -74,21 +53,18 @@ async def answers(url):
 @pytest.fixture
 async def replicas(system, tmp_path):
     ports, port = [free_port(), free_port()], free_port()
-    servers = " ".join(f"server 127.0.0.1:{replica} max_fails=0;" for replica in ports)
-    (tmp_path / "nginx.conf").write_text(CONFIGURATION.format(folder=tmp_path, servers=servers, port=port))
     built = Replicas(system, f"http://127.0.0.1:{port}", ports)
     for replica in ports:
         await built.start(replica)
     await system.worker()
-    nginx = subprocess.Popen(  # noqa: ASYNC220  it starts at once
-        ["nginx", "-p", tmp_path, "-c", tmp_path / "nginx.conf"], stderr=subprocess.DEVNULL
-    )
+    command = nginx.command(tmp_path, port, [f"127.0.0.1:{replica}" for replica in ports])
+    proxy = subprocess.Popen(command, stderr=subprocess.DEVNULL)  # noqa: ASYNC220  it starts at once
     try:
         await eventually(lambda: answers(f"{built.url}/livez"))
         yield built
     finally:
-        nginx.terminate()
-        nginx.wait(10)
+        proxy.terminate()
+        proxy.wait(10)
 
 
 class Person:

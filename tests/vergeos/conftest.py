@@ -189,6 +189,14 @@ async def client_for(redis, opened):
 
 
 @pytest.fixture
+async def client(client_for, sim):
+    """A client of the simulated VergeOS, of which nothing was asked yet."""
+    client = await client_for(sim.url, vergeos_api_key="demo")
+    sim.reset_counts()
+    return client
+
+
+@pytest.fixture
 async def away():
     """A Redis that does not answer."""
     server = FakeServer()

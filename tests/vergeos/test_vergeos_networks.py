@@ -3,7 +3,6 @@
 import pytest
 
 from gateway.core.errors import VergeOSBadAnswer, VergeOSInvalid, VergeOSNotFound
-from gateway.simulator import Simulator, SimulatorSettings
 from gateway.vergeos.networks import (
     find_networks,
     get_network,
@@ -16,19 +15,6 @@ from gateway.vergeos.networks import (
     vnet_action,
 )
 from tests.conftest import eventually
-
-
-@pytest.fixture
-async def sim():
-    async with Simulator(SimulatorSettings(vms=40, seed=7, time_scale=50)) as sim:
-        yield sim
-
-
-@pytest.fixture
-async def client(client_for, sim):
-    client = await client_for(sim.url, vergeos_api_key="demo")
-    sim.reset_counts()
-    return client
 
 
 def row_of(sim, name):

@@ -3,7 +3,6 @@
 import pytest
 
 from gateway.core.errors import VergeOSBadAnswer, VergeOSNotFound
-from gateway.simulator import Simulator, SimulatorSettings
 from gateway.vergeos.nodes import find_nodes, get_node, list_nodes, node, node_room, node_row
 from gateway.vergeos.vms import look
 
@@ -35,19 +34,6 @@ ROW = {
     "core_temp": 51,
     "vm_stats_totals": TOTALS,
 }
-
-
-@pytest.fixture
-async def sim():
-    async with Simulator(SimulatorSettings(vms=12, seed=7)) as sim:
-        yield sim
-
-
-@pytest.fixture
-async def client(client_for, sim):
-    client = await client_for(sim.url, vergeos_api_key="demo")
-    sim.reset_counts()
-    return client
 
 
 def without(*fields):

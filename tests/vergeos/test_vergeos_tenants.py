@@ -3,7 +3,6 @@
 import pytest
 
 from gateway.core.errors import UpstreamError, VergeOSBadAnswer, VergeOSInvalid, VergeOSNotFound
-from gateway.simulator import Simulator, SimulatorSettings
 from gateway.vergeos.tenants import (
     find_tenants,
     get_tenant,
@@ -18,19 +17,6 @@ from gateway.vergeos.tenants import (
     tenant_states,
 )
 from tests.conftest import eventually
-
-
-@pytest.fixture
-async def sim():
-    async with Simulator(SimulatorSettings(vms=12, seed=7, time_scale=50)) as sim:
-        yield sim
-
-
-@pytest.fixture
-async def client(client_for, sim):
-    client = await client_for(sim.url, vergeos_api_key="demo")
-    sim.reset_counts()
-    return client
 
 
 def snapshot_key(sim):

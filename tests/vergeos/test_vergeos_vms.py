@@ -21,19 +21,6 @@ from gateway.vergeos.vms import (
 from tests.conftest import PATIENCE_SECONDS
 
 
-@pytest.fixture
-async def sim():
-    async with Simulator(SimulatorSettings(vms=40, seed=7, time_scale=50)) as sim:
-        yield sim
-
-
-@pytest.fixture
-async def client(client_for, sim):
-    client = await client_for(sim.url, vergeos_api_key="demo")
-    sim.reset_counts()
-    return client
-
-
 def all_vms(sim):
     return {row["$key"]: sim.vm(row["$key"]) for row in sim.world.db["vms"] if not row.get("is_snapshot")}
 
