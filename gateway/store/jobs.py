@@ -21,6 +21,7 @@ from gateway.store.writes import add_calls, close_job, write_job, write_standing
 ASKED = (b"cancel", b"answer", b"heir")  # what must be heard before an act
 
 
+STEPS_AT_THE_FRONT = 200  # of the queue: more of them than run at once
 SUBMITS_AT_ONCE = 16  # each reads on a second connection while it holds one: all of a pool's would wait for ever
 
 
@@ -302,17 +303,18 @@ class Jobs:
     async def due(self, now: float) -> tuple[int, float]:
         """Return how many steps are due, and for how many seconds the one that has waited longest is.
 
-        A new job's place is that of its turn, not of a time; how long it has waited tells its creation.
+        A new job's place is that of its turn, not of a time; how long it has waited tells its creation. Where it has
+        begun, its first step still runs and waits for nobody.
         """
         queue, newest = self.keys.arq_queue, (now - schedule.HEAD_START_SECONDS / 2) * 1000
         with store_errors():
-            ready = await self.redis.zcount(queue, "-inf", now * 1000)
-            first = await self.redis.zrange(queue, 0, 0, withscores=True)
-            woken = await self.redis.zrangebyscore(queue, newest, now * 1000, start=0, num=1, withscores=True)
-            since = [score / 1000 for _, score in woken]
-            if first and first[0][1] < newest:
-                made_at = await self.redis.zscore(self.keys.unbegun, first[0][0])
-                since.append(first[0][1] / 1000 if made_at is None else made_at)
+            pipe = self.redis.pipeline(transaction=False)
+            pipe.zcount(queue, "-inf", now * 1000)
+            pipe.zrangebyscore(queue, newest, now * 1000, start=0, num=1, withscores=True)
+            pipe.zrangebyscore(queue, "-inf", newest, start=0, num=STEPS_AT_THE_FRONT)
+            ready, woken, new = await pipe.execute()
+            made_at = await self.redis.zmscore(self.keys.unbegun, new) if new else []
+            since = [score / 1000 for _, score in woken] + [at for at in made_at if at is not None]
         return int(ready), max((now - at for at in since), default=0.0)
 
     async def due_later(self, now: float) -> int:

@@ -26,6 +26,7 @@ def main() -> int:
     parser.add_argument("--mutants", action="store_true", help="the table: each mutant must break a rule")
     parser.add_argument("--focus", choices=FOCUSES, default="", help="a plan that dwells on one safeguard")
     parser.add_argument("--keep", action="store_true", help="keep logs and evidence of a run that was right too")
+    parser.add_argument("--prometheus", action="store_true", help="scrape all, and ask every panel and rule at the end")
     parser.add_argument("--plan", action="store_true", help="print the plan and end")
     options = parser.parse_args()
     plan = make_plan(options.seed, jobs=options.jobs, vms=options.vms, kills=options.kills)
@@ -37,7 +38,14 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is ended then as well
     if options.mutants:
         return asyncio.run(report.mutants(plan, speed=options.speed))
-    outcome = asyncio.run(run(plan, speed=options.speed, mutant=options.mutant, settle_seconds=options.seconds))
+    carried_out = run(
+        plan,
+        speed=options.speed,
+        mutant=options.mutant,
+        settle_seconds=options.seconds,
+        watched=options.prometheus,
+    )
+    outcome = asyncio.run(carried_out)
     print("\n".join(report.lines(outcome)))
     if options.keep or not outcome.right:
         (outcome.folder / "evidence.pickle").write_bytes(pickle.dumps(outcome.evidence))

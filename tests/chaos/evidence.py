@@ -112,6 +112,22 @@ class Evidence:
         anew = [(at, False, PERSON) for replaced, at in self.replaced if replaced == ref]
         return sorted((*landed, *anew))
 
+    def mended(self, action: Action) -> bool:
+        """Tell whether somebody else undid between this act and the same one before it what that had done."""
+        if action.effect_at is None:
+            return False
+        if action.action == "create":
+            first = min(other.at for other in self.of(action.job or "") if other.label == action.label)
+            return any(
+                (other.table, other.name, other.action) == (action.table, action.name, "delete")
+                and other.job != action.job
+                and first < other.at < action.at
+                for other in self.actions
+            )
+        users = [] if action.ref is None else [user for at, _, user in self.power(action.ref) if at < action.effect_at]
+        same = [number for number, user in enumerate(users) if user == action.user]
+        return bool(same) and any(user.partition("/")[0] != action.job for user in users[same[-1] :])
+
     def was(self, ref: str, running: bool, since: float, until: float) -> bool:
         """Tell whether an object was on (or off) at some moment between these two; what is not known counts as yes."""
         state = self.ran.get(ref)

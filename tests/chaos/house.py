@@ -20,6 +20,8 @@ from tests.conftest import RedisServer, eventually, free_port
 START_SECONDS = 60  # of one process, on a machine that has other work
 SITE = "chaos"
 AUDIT = "audit.log"  # of all processes together
+DOOR = "door"  # the gateway of visitors, who prove who they are; it is left alone
+STREAMS_OF_ONE = 20  # that one visitor may have at once
 VERGEOS_TO_ENGINE = 2.0  # VMs are this much faster still, so that a run waits for the engine rather than for guests
 
 
@@ -35,11 +37,12 @@ class House:
         self.redis = RedisServer(binary, folder / "redis")
         self.vergeos_port = free_port()
         self.gateways = {f"gateway{number}": free_port() for number in range(2)}
-        self.workers = ("worker0", "worker1")
+        self.workers = {f"worker{number}": free_port() for number in range(2)}
+        self.door_port = free_port()
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.done: Counter[str] = Counter()
         self.gone_back: list[GoneBack] = []
-        self.busy = dict.fromkeys(("redis", "vergeos", *self.gateways, *self.workers))
+        self.busy = dict.fromkeys(("redis", "vergeos", DOOR, *self.gateways, *self.workers))
         self.locks = {name: asyncio.Lock() for name in self.busy}
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("VERGEOS_")},
@@ -56,12 +59,23 @@ class House:
             "MCP_WAIT_SECONDS": "2",
             "LOG_LEVEL": "WARNING",
             "AUDIT_LOG": str(folder / AUDIT),
+            "ALLOW_ANONYMOUS": "true",
             MUTANT: mutant,
         }
 
     @property
     def vergeos(self) -> str:
         return self.environment["VERGEOS_HOST"]
+
+    @property
+    def scraped(self) -> dict[str, list[int]]:
+        """The ports where gateways and workers tell their figures, by the name of Prometheus' job."""
+        gateways = [self.door_port, *self.gateways.values()]
+        return {"vergeos-gateway": gateways, "vergeos-gateway-worker": [*self.workers.values()]}
+
+    @property
+    def door(self) -> str:
+        return f"http://127.0.0.1:{self.door_port}"
 
     def urls(self) -> list[str]:
         return [f"http://127.0.0.1:{port}" for port in self.gateways.values()]
@@ -78,11 +92,18 @@ class House:
         for url in self.urls():
             await self._answers(f"{url}/readyz")
 
+    async def open_door(self) -> None:
+        """Start one more gateway, where callers have keys and limits; return when it answers."""
+        own = {"PORT": str(self.door_port), "ALLOW_ANONYMOUS": "false", "WAITS_PER_CALLER": str(STREAMS_OF_ONE)}
+        own |= {"METRICS_OPEN": "true", "PLATFORM_METRICS": "true", "VERGEOS_REQUESTS_PER_HOUR": "0"}
+        self._run(DOOR, "gateway", "serve", **own)
+        await self._answers(f"{self.door}/readyz")
+
     def start(self, name: str, *, skew: float = 0.0) -> None:
         """Start a gateway or a worker, with a wall clock that is off by `skew` seconds."""
-        port = str(self.gateways.get(name, 0))
         command = "serve" if name in self.gateways else "worker"
-        self._run(name, "tests.chaos.child", command, PORT=port, **({SKEW: str(skew)} if skew else {}))
+        port = {"PORT": str(self.gateways.get(name, 0)), "WORKER_METRICS_PORT": str(self.workers.get(name, 0))}
+        self._run(name, "tests.chaos.child", command, **port, **({SKEW: str(skew)} if skew else {}))
 
     def _run(self, name: str, module: str, *arguments: str, **environment: str) -> None:
         with (self.folder / f"{name}.log").open("ab") as log:

@@ -92,7 +92,7 @@ def doubled(evidence: Evidence) -> Iterator[Violation]:
             continue
         job = evidence.records.get(action.job)
         if job is None or evidence.touched(job):
-            counted[action.job, action.label] += action.effect_at is not None and not _mended(evidence, action)
+            counted[action.job, action.label] += action.effect_at is not None and not evidence.mended(action)
         else:
             counted[action.job, action.label] += 1
     for (job_id, label), times in counted.items():
@@ -100,15 +100,6 @@ def doubled(evidence: Evidence) -> Iterator[Violation]:
             job = evidence.records.get(job_id)
             words = "its record was taken back" if job is None else story(evidence, job)
             yield Violation("doubled", job_id, f"'{label}' {times} times: {words}")
-
-
-def _mended(evidence: Evidence, action: Action) -> bool:
-    """Tell whether somebody else switched the object between this act and the same one before it."""
-    if action.ref is None or action.effect_at is None:
-        return False
-    users = [user for moment, _, user in evidence.power(action.ref) if moment < action.effect_at]
-    same = [number for number, user in enumerate(users) if user == action.user]
-    return bool(same) and any(user.partition("/")[0] != action.job for user in users[same[-1] :])
 
 
 def unrecorded(evidence: Evidence) -> Iterator[Violation]:

@@ -9,6 +9,7 @@ from tests.chaos.judge import BREACHES
 from tests.chaos.mutants import MUTANTS
 from tests.chaos.plan import Plan
 from tests.chaos.run import Outcome, run
+from tests.deploy.questions import Answers
 
 MOST_STORIES, MOST_CHARACTERS = 40, 400
 MUTANT_SECONDS = 45.0  # a mutant may never settle
@@ -33,6 +34,8 @@ def lines(outcome: Outcome) -> Iterator[str]:
         yield f"            {_counted(Counter(violation.rule for violation in outcome.explained))}"
     if outcome.errors:
         yield f"logged      {_counted(outcome.errors)}"
+    if outcome.answers is not None:
+        yield from _asked(outcome.answers)
     if outcome.unsettled:
         yield f"NOT SETTLED {outcome.unsettled}"
     broken = Counter(violation.rule for violation in outcome.violations)
@@ -69,6 +72,13 @@ async def _broken(plan: Plan, title: str, *, speed: float, mutant: str = "") -> 
         print(f"        e.g. {violation.rule}: {violation.story[:MOST_CHARACTERS]}", flush=True)
     shutil.rmtree(outcome.folder)
     return broken
+
+
+def _asked(answers: Answers) -> Iterator[str]:
+    panels = sum(len(board["panels"]) for board in answers.boards)
+    yield f"asked       {panels} panels and all rules, {len(answers.silent)} without an answer"
+    yield from (f"SILENT      {words}" for words in answers.silent)
+    yield f"alerts      {', '.join(sorted(answers.firing)) or 'none'}"
 
 
 def _end(state: str, trouble: object) -> str:

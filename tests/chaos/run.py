@@ -6,8 +6,8 @@ import re
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,10 @@ from tests.chaos.house import AUDIT, SITE, House
 from tests.chaos.judge import Violation, judge, taken_back
 from tests.chaos.plan import Call, Event, Plan
 from tests.chaos.trouble import Trouble
+from tests.chaos.visitors import VISITED, Visitors
 from tests.conftest import eventually
+from tests.deploy.prometheus import prometheus
+from tests.deploy.questions import Answers, ask
 
 SETTLE_SECONDS = 240.0  # for everything that is under way when the plan is over
 FEW_AT_ONCE = 50
@@ -49,11 +52,12 @@ class Outcome:
     folder: Path
     unsettled: str = ""
     errors: Counter[str] = field(default_factory=Counter)
+    answers: Answers | None = None
 
     @property
     def right(self) -> bool:
-        """True where no rule was broken and everything ended in time."""
-        return not self.violations and not self.unsettled
+        """True where no rule was broken, everything ended in time, and no panel or alert that was asked was silent."""
+        return not self.violations and not self.unsettled and not (self.answers and self.answers.silent)
 
 
 async def run(
@@ -63,25 +67,31 @@ async def run(
     mutant: str = "",
     folder: Path | None = None,
     settle_seconds: float = SETTLE_SECONDS,
+    watched: bool = False,
 ) -> Outcome:
-    """Carry out a plan and judge it; what the processes logged stays in the folder."""
+    """Carry out a plan and judge it; what the processes logged stays in the folder.
+
+    Where it is `watched` a Prometheus scrapes them all, visitors come, and every panel and rule is asked at the end.
+    """
     began = time.monotonic()
     folder = folder or Path(tempfile.mkdtemp(prefix="chaos-"))
-    house = House(folder, vms=plan.vms, speed=speed, mutant=mutant)
+    house = House(folder, vms=plan.vms + watched * VISITED, speed=speed, mutant=mutant)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(house.close)
         await house.open()
         timeout = aiohttp.ClientTimeout(total=30)
         connector = aiohttp.TCPConnector(limit=0, force_close=True)
         http = await stack.enter_async_context(aiohttp.ClientSession(timeout=timeout, connector=connector))
-        vm_keys = await vm_keys_of(http, house)
+        every_vm = await vm_keys_of(http, house)
+        vm_keys = every_vm[: plan.vms]
         await _characters(http, house, plan, vm_keys)
         ran = await _running(http, house, vm_keys)
-        trouble = Trouble(house, http, vm_keys[: plan.vms])
-        callers = Callers(house.urls(), http, vm_keys[: plan.vms])
+        trouble = Trouble(house, http, vm_keys)
+        callers = Callers(house.urls(), http, vm_keys)
         operator = asyncio.create_task(trouble.operate())
-        await _carry_out(plan, callers, trouble)
-        await trouble.calm()
+        async with _watched(trouble, every_vm[-VISITED:]) if watched else nullcontext() as seen:
+            await _carry_out(plan, callers, trouble)
+            await trouble.calm()
         unsettled = await _settled(house, settle_seconds)
         operator.cancel()
         evidence = await _evidence(house, http, callers, trouble, ran, vm_keys)
@@ -98,7 +108,23 @@ async def run(
         folder=folder,
         unsettled=unsettled,
         errors=_logged(folder),
+        answers=seen[0] if seen else None,
     )
+
+
+@asynccontextmanager
+async def _watched(trouble: Trouble, vms: list[int]) -> AsyncIterator[list[Answers]]:
+    """Let a Prometheus scrape and visitors come during the block; the answers stand in the list after it."""
+    await trouble.house.open_door()
+    async with prometheus(trouble.house.folder, trouble.house.scraped) as known:
+        began, found = time.time(), []
+        visitors = Visitors(trouble, vms)
+        await visitors.come()
+        yield found
+        waited_for = await visitors.leave()
+        await known.has_seen(time.time())
+        found.append(await ask(known, began, time.time()))
+        found[0].silent += waited_for
 
 
 async def _carry_out(plan: Plan, callers: Callers, trouble: Trouble) -> None:
@@ -134,10 +160,12 @@ async def _settled(house: House, seconds: float) -> str:
 async def _evidence(
     house: House, http: aiohttp.ClientSession, callers: Callers, trouble: Trouble, ran: dict[str, bool], vms: list[int]
 ) -> Evidence:
+    """Gather what is judged: of VMs, those of the plan."""
     await asyncio.sleep(trouble.times.settle)  # whatever should still come of a request
-    jobs = await _records(house)
+    jobs = [(job, told) for job, told in await _records(house) if job.target.kind != "vm" or job.target.key in vms]
     async with http.get(f"{house.vergeos}/_sim/actions") as response:
-        actions = tuple(Action(**row) for row in await response.json())
+        rows = [Action(**row) for row in await response.json()]
+    actions = tuple(row for row in rows if row.table not in {"vm_actions", "vms"} or row.key in vms)
     return Evidence(
         actions=actions,
         records={job.id: job for job, _ in jobs},

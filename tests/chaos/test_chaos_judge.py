@@ -193,6 +193,20 @@ def test_an_old_copy_of_redis_may_take_jobs_back_but_not_double_their_effects():
     assert breaches(twice_felt) == {"doubled"}
 
 
+def test_what_another_deleted_may_be_made_again_by_a_job_that_redis_forgot_had_ended():
+    make = {"label": "create_snapshot", "table": "machine_snapshots", "name": "nightly", "landed": 0}
+    took = (done("create", T + 1, **make), done("create", T + 6, **make))
+    gone = done("delete", T + 3, "j2", table="machine_snapshots", name="nightly", landed=0)
+    forgot = evidence_of(
+        job_of("j1", CreateSnapshot(), "create_snapshot"),
+        job_of("j2", CreateSnapshot(), "delete"),
+        actions=(took[0], gone, took[1]),
+        gone_back=(GoneBack(T + 2, T + 4),),
+    )
+    assert "doubled" not in breaches(forgot)
+    assert "doubled" in breaches(replace(forgot, actions=took))
+
+
 def test_what_a_job_forgot_of_itself_is_told_apart():
     evidence = replace(BROKEN["nobody asked"], gone_back=(GoneBack(T - 1, T + 2),), actions=OFF_ACTIONS[:1])
     violations, explained = judge(replace(evidence, runs={}))

@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
@@ -61,11 +63,19 @@ class Trouble:
 
     async def blackout(self, event: Event) -> None:
         """VergeOS drops every connection for some seconds; faults that were in force are over then."""
+        async with self.away():
+            await asyncio.sleep(event.options["seconds"])
+        self.house.done["blackout"] += 1
+
+    @asynccontextmanager
+    async def away(self) -> AsyncIterator[None]:
+        """VergeOS drops every connection while the block lasts."""
         await self._control("DELETE", "faults")
         await self._control("POST", "faults", {"kind": "reset_before", "count": None, "path": f"^/api/(?!.*{BY_HAND})"})
-        await asyncio.sleep(event.options["seconds"])
-        await self._control("DELETE", "faults")
-        self.house.done["blackout"] += 1
+        try:
+            yield
+        finally:
+            await self._control("DELETE", "faults")
 
     async def revoke(self, event: Event) -> None:
         """VergeOS refuses our credentials for some seconds; then somebody lets them be tried again."""
@@ -134,7 +144,7 @@ class Trouble:
         async with Redis.from_url(self.house.redis.url, socket_timeout=2) as redis:
             for job_id in await redis.zrange(keys.active, 0, -1):
                 await redis.delete(b"arq:in-progress:" + job_id)
-                await redis.zadd(keys.arq_queue, {job_id: 1}, xx=True)
+                await redis.zadd(keys.arq_queue, {job_id: int(time.time() * 1000)}, xx=True)
         self.house.done["leases lost"] += 1
 
     async def calm(self) -> None:

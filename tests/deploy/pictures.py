@@ -1,4 +1,4 @@
-"""`python -m tests.deploy.pictures`: what each dashboard shows under load, drawn into dist/dashboards/*.png.
+"""`python -m tests.deploy.pictures`: what each dashboard shows of a chaos run, drawn into dist/dashboards/*.png.
 
 A real Prometheus answers the panels' queries; `draw.py` draws the answers with matplotlib, which is in .venv-tools.
 """
@@ -7,69 +7,29 @@ import asyncio
 import json
 import shutil
 import subprocess
-import tempfile
-import time
-from pathlib import Path
+import sys
 
-from gateway.simulator import Simulator, SimulatorSettings
-from gateway.store.embedded import server_binary
-from tests.conftest import RedisServer
-from tests.deploy.loaded import boards, filled_in, loaded
+from tests.chaos import report
+from tests.chaos.plan import make_plan
+from tests.chaos.run import run
 from tests.deploy.programs import OURS, ROOT
-from tests.journeys.conftest import System
 
-SPEED = 10.0
 OUT = ROOT / "dist" / "dashboards"
+PLAN = {"jobs": 300, "vms": 24, "kills": 12}
+SPEED = 3.0
 
 
-async def answers(folder: Path) -> list[dict]:
-    """Return for each dashboard its panels, with what their queries answered while the load ran."""
-    redis = RedisServer(str(server_binary()), folder)
-    redis.start()
-    async with Simulator(SimulatorSettings(vms=120, seed=7, time_scale=SPEED)) as sim:
-        system = System(sim, redis.gateway_url, folder)
-        system.environment["ENGINE_SPEED"] = str(SPEED)
-        try:
-            async with loaded(system, folder) as seen:
-                return [
-                    {"board": board, "panels": [await _answered(seen, panel) for panel in panels]}
-                    for board, panels in boards()
-                ]
-        finally:
-            await system.stop()
-            redis.stop()
-
-
-async def _answered(seen, panel) -> dict:
-    series = []
-    for target in panel["targets"]:
-        for found in await seen.known.series(filled_in(target["expr"]), seen.since, time.time()):
-            legend = target["legendFormat"]
-            for name, value in found["metric"].items():
-                legend = legend.replace(f"{{{{{name}}}}}", value)
-            series.append(
-                {"legend": legend, "values": [[at - seen.since, float(value)] for at, value in found["values"]]}
-            )
-    defaults = panel["fieldConfig"]["defaults"]
-    return {
-        "title": panel["title"],
-        "kind": panel["type"],
-        "unit": defaults["unit"],
-        "place": panel["gridPos"],
-        "series": series,
-    }
-
-
-def main() -> None:
-    """Run the load, ask, draw."""
+def main() -> int:
+    """Run, ask, draw; 1 where a panel or a rule had no answer, or a rule of the run was broken."""
     OUT.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="pictures-"))
-    try:
-        (OUT / "answers.json").write_text(json.dumps(asyncio.run(answers(folder))))
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    outcome = asyncio.run(run(make_plan(1, **PLAN), speed=SPEED, watched=True))
+    sys.stdout.writelines(f"{line}\n" for line in report.lines(outcome))
+    (OUT / "answers.json").write_text(json.dumps(outcome.answers.boards))
     subprocess.run([OURS / "python", ROOT / "tests/deploy/draw.py", OUT], check=True)
+    if outcome.right:
+        shutil.rmtree(outcome.folder)
+    return 0 if outcome.right else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -31,9 +31,17 @@ class Prometheus:
         """Return what a query answers now."""
         return (await self.api("query", query=query))["result"]
 
-    async def series(self, query: str, begin: float, end: float) -> list[dict[str, Any]]:
-        """Return what a query answered from `begin` to `end` (Unix seconds), second by second."""
-        return (await self.api("query_range", query=query, start=begin, end=end, step=1))["result"]
+    async def series(self, query: str, begin: float, end: float, step: int = 1) -> list[dict[str, Any]]:
+        """Return what a query answered from `begin` to `end` (Unix seconds), every `step` seconds."""
+        return (await self.api("query_range", query=query, start=begin, end=end, step=step))["result"]
+
+    async def has_seen(self, moment: float) -> None:
+        """Return once everybody was scraped after this moment (Unix seconds)."""
+
+        async def all_since() -> bool:
+            return all(float(found["value"][1]) > moment for found in await self.value("timestamp(up)"))
+
+        await eventually(all_since)
 
     async def up(self) -> int:
         return sum(float(found["value"][1]) == 1 for found in await self.value("up"))

@@ -257,6 +257,15 @@ async def test_the_lag_of_a_woken_job_counts_from_its_wake_and_the_head_start_of
     assert (await jobs.due(now))[1] == pytest.approx(7, abs=0.01)
 
 
+async def test_a_new_job_whose_first_step_runs_is_no_lag_and_hides_none(jobs):
+    first, second = [(await submitted(jobs, vm=vm)).job for vm in (1, 2)]
+    held = await jobs.hold(first.id)
+    await jobs.save(held, held.job.model_copy(update={"begun_at": first.created_at}))
+    assert (await jobs.due(second.created_at + 5))[1] == pytest.approx(5, abs=0.01)
+    await jobs.redis.zrem(jobs.keys.arq_queue, second.id)
+    assert (await jobs.due(second.created_at + 5)) == (1, 0.0)
+
+
 # how long keys live
 
 

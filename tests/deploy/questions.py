@@ -1,0 +1,87 @@
+"""What dashboards and rules answer, asked of a Prometheus about the whole of a run."""
+
+import json
+import math
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.deploy.programs import ROOT
+from tests.deploy.prometheus import Prometheus
+
+MOST_POINTS = 600
+SELECTOR = re.compile(r"\bvergeos_\w+(?::\w+)*(?:\{[^}]*\})?")
+
+
+@dataclass
+class Answers:
+    """The panels of each dashboard with their series, as `draw.py` takes them; which rules are unwell; what fired."""
+
+    boards: list[dict[str, Any]] = field(default_factory=list)
+    silent: list[str] = field(default_factory=list)
+    firing: set[str] = field(default_factory=set)
+
+
+def boards():
+    """Yield each dashboard's name and panels as they are shipped."""
+    for path in sorted((ROOT / "k8s/dashboards").glob("*.json")):
+        yield path.stem, json.loads(path.read_text())["panels"]
+
+
+def filled_in(query: str) -> str:
+    """Return a panel's query as Grafana would send it with everything chosen."""
+    return re.sub(r"\$(tool|face)\b", ".*", query.replace("$__rate_interval", "10s"))
+
+
+async def ask(known: Prometheus, since: float, until: float) -> Answers:
+    """Ask every panel's queries and every rule's about the time between two moments (Unix seconds)."""
+    asked = Answers()
+    step = max(1, math.ceil((until - since) / MOST_POINTS))
+    for board, panels in boards():
+        shown = []
+        for panel in panels:
+            series = []
+            for target in panel["targets"]:
+                query = filled_in(target["expr"])
+                found = _told(await known.series(query, since, until, step))
+                series += [_series(target["legendFormat"], one, since) for one in found]
+                if not found:
+                    asked.silent.append(f"{board}: {panel['title']}: {query}")
+            shown.append(_panel(panel, series))
+        asked.boards.append({"board": board, "panels": shown})
+    await _ask_rules(asked, known, since, until, step)
+    return asked
+
+
+async def _ask_rules(asked: Answers, known: Prometheus, since: float, until: float, step: int) -> None:
+    """Each rule is evaluated without a fault, and each series that it asks for is told."""
+    for rule in (rule for group in (await known.api("rules"))["groups"] for rule in group["rules"]):
+        if rule["health"] != "ok":
+            asked.silent.append(f"rule {rule['name']}: {rule['health']}: {rule.get('lastError')}")
+        for selector in sorted(set(SELECTOR.findall(rule["query"]))):
+            if not _told(await known.series(f"count({selector})", since, until, step)):
+                asked.silent.append(f"rule {rule['name']}: {selector}")
+    fired = await known.series('ALERTS{alertstate="firing"}', since, until, step)
+    asked.firing = {one["metric"]["alertname"] for one in fired}
+
+
+def _told(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the series that have a value at some moment: what is not a number is none."""
+    return [one for one in found if any(value != "NaN" for _, value in one["values"])]
+
+
+def _series(legend: str, found: dict[str, Any], since: float) -> dict[str, Any]:
+    for name, value in found["metric"].items():
+        legend = legend.replace(f"{{{{{name}}}}}", value)
+    return {"legend": legend, "values": [[at - since, float(value)] for at, value in found["values"]]}
+
+
+def _panel(panel: dict[str, Any], series: list[dict[str, Any]]) -> dict[str, Any]:
+    defaults = panel["fieldConfig"]["defaults"]
+    return {
+        "title": panel["title"],
+        "kind": panel["type"],
+        "unit": defaults["unit"],
+        "place": panel["gridPos"],
+        "series": series,
+    }
