@@ -77,19 +77,30 @@ GATEWAY = Board(
         Panel(
             "Reads that joined one under way",
             "reqps",
-            [(f"sum(rate({M}_view_flights_shared_total{RATE})) or vector(0)", "joined")],
+            [
+                (
+                    f"sum(rate({M}_view_flights_shared_total{RATE})) or 0 * sum(rate({M}_view_reads_total{RATE}))",
+                    "joined",
+                )
+            ],
             words="Callers who asked at once and cost VergeOS one request.",
         ),
         Panel("Reads by view", "reqps", [(f"topk(10, sum by (view) (rate({M}_view_reads_total{RATE})))", "{{view}}")]),
         Panel("Event loop delay", "s", quantiles("event_loop_delay_seconds", "job"), runbook="VergeosGatewaySlow"),
         Panel("CPU", "percentunit", [(f"rate({M}_process_cpu_seconds_total{RATE})", "{{job}} {{instance}}")]),
         Panel("Memory", "bytes", [(f"{M}_process_resident_memory_bytes", "{{job}} {{instance}}")]),
-        Panel("Streams", "short", [(f"sum({M}_event_followers)", "job events"), (f"sum({M}_mcp_streams)", "MCP")]),
+        Panel(
+            "Streams",
+            "short",
+            [(f"sum({M}_event_followers)", "job events"), (f"sum({M}_mcp_streams)", "MCP")],
+            width=12,
+        ),
         Panel(
             "Followers dropped",
             "short",
             [(f"sum(increase({M}_event_followers_dropped_total[5m]))", "too slow")],
             words="Cut off for reading too slowly; they come back and go on where they were.",
+            width=12,
         ),
     ],
     {"tool": f"{M}_calls_total", "face": f"{M}_calls_total"},
@@ -103,7 +114,7 @@ JOBS = Board(
         fact(
             "Waits for a person",
             "short",
-            f'sum(max by (kind) ({M}_jobs_open{{state="input_required"}})) or vector(0)',
+            f'sum(max by (kind) ({M}_jobs_open{{state="input_required"}}))',
             runbook="VergeosGatewayJobAsks",
             thresholds=[(ORANGE, 1)],
         ),
@@ -124,7 +135,13 @@ JOBS = Board(
         fact("Oldest job at work", "s", f'max({M}_oldest_open_job_seconds{{state="working"}})'),
         fact("Workers", "short", f"max({M}_workers_alive)", runbook="VergeosGatewayNoWorker"),
         fact("Somebody watches", "bool_yes_no", f"max({M}_leader_alive)", runbook="VergeosGatewayNoLeader"),
-        Panel("Open jobs", "short", [(f"max by (kind, state) ({M}_jobs_open)", "{{kind}} {{state}}")]),
+        Panel("Open jobs", "short", [(f"sum by (state) (max by (kind, state) ({M}_jobs_open))", "{{state}}")]),
+        Panel(
+            "Open jobs by kind",
+            "short",
+            [(f"sum by (kind) (max by (kind, state) ({M}_jobs_open)) > 0", "{{kind}}")],
+            words="Kinds of which none is open are left out.",
+        ),
         Panel(
             "Ended",
             "short",
@@ -139,9 +156,9 @@ JOBS = Board(
             runbook="VergeosGatewayJobsFail",
         ),
         Panel(
-            "Duration by kind",
+            "Duration by kind (95th percentile)",
             "s",
-            quantiles("job_duration_seconds", "kind"),
+            slowest("job_duration_seconds", "kind"),
             words="From the call to the end, graces and waits among it.",
         ),
         Panel(
@@ -167,6 +184,7 @@ JOBS = Board(
                 (f'sum by (outcome) (increase({M}_job_steps_total{{outcome!~"ended|waiting"}}[5m]))', "{{outcome}}"),
             ],
             words="In the last 5 minutes: what went wrong and was put right. `fenced`: a stale save was refused.",
+            width=16,
         ),
     ],
 )
@@ -224,8 +242,9 @@ VERGEOS = Board(
         ),
         Panel(
             "Left of the limits",
-            "short",
-            [(f"min by (limit) ({M}_budget_left)", "{{limit}}")],
+            "percentunit",
+            [(f"min by (limit) ({M}_budget_left / ({M}_budget_limit > 0))", "{{limit}}")],
+            words="Of requests open at once, in a second and in an hour; a limit that is not set is left out.",
             runbook="VergeosGatewayBudget",
         ),
         Panel(
@@ -235,13 +254,18 @@ VERGEOS = Board(
             runbook="VergeosGatewayBudget",
         ),
         Panel(
-            "VMs", "short", [("max by (state) (vergeos_vms)", "{{state}}")], words="Only with PLATFORM_METRICS=true."
+            "VMs",
+            "short",
+            [("max by (state) (vergeos_vms)", "{{state}}")],
+            words="Only with PLATFORM_METRICS=true.",
+            width=6,
         ),
         Panel(
             "Nodes",
             "short",
             [("max by (state) (vergeos_nodes)", "{{state}}")],
             words="Only with PLATFORM_METRICS=true.",
+            width=6,
         ),
         Panel(
             "Storage tiers",
@@ -249,6 +273,7 @@ VERGEOS = Board(
             [("max by (tier) (vergeos_tier_used_bytes / vergeos_tier_capacity_bytes)", "tier {{tier}}")],
             words="Only with PLATFORM_METRICS=true.",
             runbook="VergeosTierFullInDays",
+            width=6,
             thresholds=[(ORANGE, 0.8), (RED, 0.9)],
         ),
         Panel(
@@ -256,6 +281,7 @@ VERGEOS = Board(
             "short",
             [("max by (level) (vergeos_alarms)", "{{level}}")],
             words="Only with PLATFORM_METRICS=true.",
+            width=6,
         ),
     ],
 )

@@ -17,6 +17,11 @@ from panels import Board, Panel  # noqa: E402
 RUNBOOKS = "https://git.example.com/vergeos-gateway/blob/main/k8s/README.md"  # a variable of each board
 RULES = HERE / "rules" / "vergeos-gateway.yml"
 COLUMNS = 24
+LEGEND = {
+    "legend": {"displayMode": "table", "placement": "right", "calcs": ["max"], "sortBy": "Max", "sortDesc": True},
+    "tooltip": {"mode": "multi", "sort": "desc"},
+}
+"""Beside the lines, the highest first: most panels have more lines than fit below them."""
 
 
 def dashboard(board: Board) -> dict[str, Any]:
@@ -91,9 +96,11 @@ def _panel(panel: Panel, number: int, place: dict[str, int]) -> dict[str, Any]:
                 "min": 0,
                 "thresholds": {"mode": "absolute", "steps": steps},
                 "custom": {"fillOpacity": 10, "showPoints": "never"} if panel.kind == "timeseries" else {},
+                **({"decimals": 0} if panel.kind == "stat" and panel.unit == "short" else {}),
             },
             "overrides": [],
         },
+        "options": LEGEND if panel.kind == "timeseries" else {},
         "targets": [
             {"refId": chr(ord("A") + i), "expr": query, "legendFormat": legend}
             for i, (query, legend) in enumerate(panel.queries)

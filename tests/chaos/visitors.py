@@ -26,6 +26,7 @@ AWAY_SECONDS = 30.0  # of VergeOS at most: longer than one VM's view lives, also
 THINKS_SECONDS = 3.0  # before a person answers
 FROZEN_SECONDS = 3.0
 ANSWER_SECONDS = 30.0
+HEARD_SECONDS = 5.0  # until whoever was cut off comes back
 PAUSE_SECONDS, PATIENCE_SECONDS = 0.5, 120.0
 KINDS = {"ann": "person", "crowd": "machine", "bot": "agent"}
 UNKNOWN = {"Authorization": "Bearer vgw_nobody"}
@@ -117,6 +118,7 @@ class Visitors:
         async with asyncio.TaskGroup() as group:
             for _ in range(STREAMS_OF_ONE + 5):
                 group.create_task(self._stream(f"jobs/{job}/events"))
+        await asyncio.sleep(HEARD_SECONDS)
         return False
 
     async def _stream(self, path: str) -> None:
