@@ -332,7 +332,7 @@ TEAM = Board(
             runbook="VergeosGatewayAuthFailures",
         ),
         Panel(
-            "Changes, by tool, 1 h",
+            "Changes by kind, 1 h",
             "short",
             [(risen("jobs_ended", "kind", "1h"), "{{kind}}")],
             kind="bargauge",

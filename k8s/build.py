@@ -97,6 +97,7 @@ def _panel(panel: Panel, number: int, place: dict[str, int]) -> dict[str, Any]:
                 "thresholds": {"mode": "absolute", "steps": steps},
                 "custom": {"fillOpacity": 10, "showPoints": "never"} if panel.kind == "timeseries" else {},
                 **({"decimals": 0} if panel.kind == "stat" and panel.unit == "short" else {}),
+                **({"max": 1, "decimals": 0} if panel.unit == "bool_yes_no" else {}),
             },
             "overrides": [],
         },

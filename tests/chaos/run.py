@@ -125,6 +125,9 @@ async def _watched(trouble: Trouble, vms: list[int]) -> AsyncIterator[list[Answe
         await known.has_seen(time.time())
         found.append(await ask(known, began, time.time()))
         found[0].silent += waited_for
+        for port in (port for ports in trouble.house.scraped.values() for port in ports):
+            async with trouble.http.get(f"http://127.0.0.1:{port}/metrics") as response:
+                found[0].figures.append(await response.text())
 
 
 async def _carry_out(plan: Plan, callers: Callers, trouble: Trouble) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import matplotlib
@@ -10,7 +11,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 COLUMNS, CELL_WIDTH, CELL_HEIGHT, HEAD = 24, 0.85, 0.42, 0.6  # inches; the head is the board's name
-MOST_LEGENDS, LEGEND_WIDTH = 12, 3.4  # lines, columns
+MOST_LEGENDS, LEGEND_SHARE = 12, 0.4  # lines; of a panel's width
 
 
 def draw(board: dict, folder: Path) -> None:
@@ -20,7 +21,7 @@ def draw(board: dict, folder: Path) -> None:
     figure = plt.figure(figsize=(width, height))
     figure.suptitle(board["board"], y=1 - 0.2 / height, fontsize=12)
     for panel in board["panels"]:
-        at, legend = panel["place"], LEGEND_WIDTH if panel["kind"] == "timeseries" else 0.0
+        at, legend = panel["place"], LEGEND_SHARE * panel["place"]["w"] if panel["kind"] == "timeseries" else 0.0
         left, bottom = (at["x"] + 0.7) / COLUMNS, 1 - (HEAD + (at["y"] + at["h"] - 0.8) * CELL_HEIGHT) / height
         size = (at["w"] - 0.9 - legend) / COLUMNS, (at["h"] - 1.8) * CELL_HEIGHT / height
         axes = figure.add_axes((left, bottom, *size))
@@ -41,7 +42,7 @@ def told(value: float, unit: str) -> str:
         return f"{value / 2**20:.4g} MiB"
     if unit == "s":
         return f"{value * 1000:.3g} ms" if 0 < value < 1 else f"{value:.3g} s"
-    return f"{value:.3g}{' /s' if unit in {'reqps', 'ops'} else ''}"
+    return f"{value:.4g}{' /s' if unit in {'reqps', 'ops'} else ''}"
 
 
 def fact(axes, panel: dict) -> None:
@@ -69,20 +70,21 @@ def lines(axes, panel: dict) -> None:
         label = series["legend"] if number < MOST_LEGENDS else None
         axes.plot(*broken(series["values"]), label=label, linewidth=1)
     axes.set_ylim(bottom=0)
+    if panel["unit"] == "bool_yes_no":
+        axes.set_yticks([0, 1])
     axes.yaxis.set_major_formatter(lambda value, _at: told(value, panel["unit"]))
     if highest:
         more = len(highest) - MOST_LEGENDS
         title = f"the highest, {more} more" if more > 0 else None
-        axes.legend(
-            fontsize=6, loc="upper left", bbox_to_anchor=(1, 1.05), frameon=False, title=title, title_fontsize=6
-        )
+        beside = {"loc": "upper left", "bbox_to_anchor": (1, 1.05), "frameon": False}
+        axes.legend(fontsize=6, title=title, title_fontsize=6, **beside)
     else:
         axes.text(0.5, 0.5, "no data", ha="center", transform=axes.transAxes)
 
 
 def broken(values: list) -> tuple[list[float], list[float]]:
     """Return moments and values with a gap where a series was away for more than two steps."""
-    step = min((later[0] - at[0] for at, later in zip(values, values[1:])), default=1)
+    step = min((later[0] - at[0] for at, later in pairwise(values)), default=1)
     ats, found = [], []
     for at, value in values:
         if ats and at - ats[-1] > 2 * step:

@@ -6,20 +6,33 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from prometheus_client.parser import text_string_to_metric_families
+
 from tests.deploy.programs import ROOT
 from tests.deploy.prometheus import Prometheus
 
 MOST_POINTS = 600
+LABELS = frozenset(
+    {
+        *("tool", "face", "outcome", "source", "caller", "kind", "limit", "endpoint", "view", "state", "code", "event"),
+        *("by", "version", "le", "tier", "level"),
+    }
+)
+JOB_ID = re.compile("[0-9a-f]{16}")
 SELECTOR = re.compile(r"\bvergeos_\w+(?::\w+)*(?:\{[^}]*\})?")
 
 
 @dataclass
 class Answers:
-    """The panels of each dashboard with their series, as `draw.py` takes them; which rules are unwell; what fired."""
+    """The panels of each dashboard with their series, as `draw.py` takes them; what had no answer; what fired.
+
+    `figures` is what each process told at the end.
+    """
 
     boards: list[dict[str, Any]] = field(default_factory=list)
     silent: list[str] = field(default_factory=list)
     firing: set[str] = field(default_factory=set)
+    figures: list[str] = field(default_factory=list)
 
 
 def boards():
@@ -51,6 +64,17 @@ async def ask(known: Prometheus, since: float, until: float) -> Answers:
         asked.boards.append({"board": board, "panels": shown})
     await _ask_rules(asked, known, since, until, step)
     return asked
+
+
+def strange_labels(figures: str, names: set[str]) -> set[str]:
+    """Return the labels that are none of ours, and those whose value is one of these names, a number or a job's id."""
+    strange = set()
+    for sample in (sample for family in text_string_to_metric_families(figures) for sample in family.samples):
+        for label, value in sample.labels.items():
+            named = value in names or value.isdecimal() or JOB_ID.fullmatch(value)
+            if label not in LABELS or (named and label not in {"le", "tier"}):
+                strange.add(f"{sample.name}: {label}={value}")
+    return strange
 
 
 async def _ask_rules(asked: Answers, known: Prometheus, since: float, until: float, step: int) -> None:
