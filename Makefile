@@ -69,7 +69,7 @@ sbom: $(TOOLS)/installed
 	mkdir -p dist
 	$(TOOLS)/bin/cyclonedx-py requirements requirements-image.lock --of JSON -o dist/sbom.json
 
-# What each dashboard shows under load, as pictures in dist/dashboards; needs prometheus.
+# What each dashboard shows of a chaos run, as pictures in dist/dashboards; needs prometheus.
 pictures: $(VENV)/installed-dev $(TOOLS)/installed
 	$(BIN)/python -m tests.deploy.pictures
 
