@@ -47,7 +47,13 @@ def run(tmp_path, sim, redis_url):
 
 async def test_a_key_is_made_listed_and_revoked(run):
     create = "keys create --name k --owner ann --role viewer --expires 90d"
-    created, listed, revoked, again = await run(create, "keys list", "keys revoke k", "keys revoke k")
+    agent = "keys create --name bot --kind agent --owner ann --role operator --cidr 192.0.2.7/24 --select"
+    bound, wrong = f"{agent} name=web-*,tag=prod", f"{agent} colour=red"
+    revoke = "keys revoke k"
+    created, _, refused, listed, revoked, again = await run(create, bound, wrong, "keys list", revoke, revoke)
+    assert refused[0] == 1
+    (line,) = [line for line in listed[1].splitlines() if line.startswith("bot (")]
+    assert all(part in line for part in ("agent of ann", "name=web-*,tag=prod", "192.0.2.0/24", "never expires"))
     assert (created[0], "vgk_" in created[1], "this once" in created[1]) == (0, True, True)
     assert "k (" in listed[1]
     assert "person of ann" in listed[1]

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from gateway.simulator import Simulator, SimulatorSettings
 from gateway.store.embedded import server_binary
-from tests.conftest import RedisServer, eventually
-from tests.journeys.conftest import Process, System
+from tests.conftest import RedisServer, eventually, free_port
+from tests.journeys.conftest import START_SECONDS, Process, System
 from tests.journeys.streams import LONG, all_open
 
 ROUNDS = 5
@@ -141,8 +141,16 @@ async def worker_ended(house: House) -> float:
     began = time.monotonic()
     await house.worker.ended()
     took = time.monotonic() - began
-    house.worker = await house.system.worker()
+    house.worker = await ready_worker(house.system)
     return took
+
+
+async def ready_worker(system: System) -> Process:
+    """Start a worker; return it once it works."""
+    port = free_port()
+    worker = await system.worker(WORKER_METRICS_PORT=str(port))
+    await eventually(lambda: system.answers("/readyz", f"http://127.0.0.1:{port}"), START_SECONDS)
+    return worker
 
 
 async def redis_gone(house: House) -> float:
@@ -204,10 +212,11 @@ async def opened() -> AsyncIterator[House]:
         system = System(sim, redis.gateway_url, folder)
         stack.push_async_callback(system.stop)
         system.environment |= ENVIRONMENT
+        del system.environment["REDIS_TIMEOUT"]  # with which tests wait longer than anybody does in earnest
         vm = sim.vm("web-1").ignore_acpi()
         await system.gateway()
         other, _ = await system.replica()
-        worker = await system.worker()
+        worker = await ready_worker(system)
         house = House(system, redis, other, worker, await system.key("root", "root", role=["admin"]))
         house.job = await house.accepted("/vms/web-1/poweroff", house.root, LONG)
         await eventually(vm.power_actions)

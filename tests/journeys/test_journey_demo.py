@@ -19,12 +19,13 @@ from gateway.simulator import Simulator, SimulatorSettings
 from tests.conftest import AT_ONCE_SECONDS, PATIENCE_SECONDS
 from tests.test_readme import curl_lines
 
+OPEN = b"Anybody who reaches this port may do everything here"
 POWER_OFF = {"wait_timeout": 30, "force_after_timeout": True}
 
 
 @asynccontextmanager
 async def demo(folder, **environment):
-    """Run `vergeos-gateway demo` on a free port; yield its process and URL."""
+    """Run `vergeos-gateway demo` on a free port; yield its process and URL once it has said who may use it."""
     env = {**os.environ, "PORT": "0", "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), **environment}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "gateway", "demo"),
@@ -37,6 +38,8 @@ async def demo(folder, **environment):
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
             while not (found := re.search(rb"demo: (http://\S+)", await process.stdout.readline())):
+                pass
+            while OPEN not in await process.stdout.readline():
                 pass
         yield process, found[1].decode()
     finally:

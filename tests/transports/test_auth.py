@@ -130,6 +130,18 @@ async def test_a_key_stands_once_and_in_the_header_alone(gateway):
             assert answer.status == 400
 
 
+async def test_an_address_that_shows_unknown_keys_too_often_must_wait_but_for_whoever_is_known(settings, sim):
+    async with house(sim, settings.model_copy(update={"auth_failures_per_minute": 3}), workers=0) as gateway:
+        ann, unknown = await gateway.key("ann", "ann"), {"Authorization": "Bearer vgk_000000000000_" + "A" * 43}
+        statuses = [(await gateway.call("GET", "/vms", headers=unknown)).status for _ in range(3)]
+        assert statuses == [401, 401, 401]
+        for headers in (unknown, {}):
+            told = await gateway.call("GET", "/vms", headers=headers)
+            told.problem(429, "too_many_failures")
+            assert 0 < int(told.headers["Retry-After"]) <= 60
+        assert (await gateway.call("GET", "/vms", headers=ann)).status == 200
+
+
 async def test_a_revoked_key_is_refused_and_its_streams_are_cut_at_once(gateway):
     ann = await key(gateway)
     begun = await gateway.power_off(gateway.sim.vm("web-1").ignore_acpi(), headers=ann, wait_timeout=600)

@@ -11,6 +11,7 @@ from rest_fixtures import AS_OF, house, problem, told
 
 from gateway.transports import arguments
 from tests.conftest import AT_ONCE_SECONDS
+from tests.transports.raw_http import exchange, head_of
 
 
 @pytest.fixture
@@ -98,6 +99,22 @@ async def test_a_body_that_does_not_arrive_is_not_waited_for_for_ever(lamps, mon
     assert answer.startswith(b"HTTP/1.1 408 ")
     writer.close()
     await writer.wait_closed()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        [(b"X-Long", b"a" * 20_000)],
+        [(b"X-%d" % number, b"a") for number in range(500)],
+        [(b"X-%d" % number, b"a" * 8_000) for number in range(200)],
+    ],
+    ids=["a long header", "many headers", "both"],
+)
+async def test_a_head_that_is_too_long_is_refused_and_others_are_served(lamps, head):
+    port = lamps.client.server.port
+    refused = await asyncio.to_thread(exchange, port, head_of(b"GET", b"/lamps", [(b"Host", b"localhost"), *head]))
+    assert refused.status == 400
+    assert (await lamps.get("/lamps")).status == 200
 
 
 async def test_noise_is_refused_and_never_a_failure_of_ours(lamps):
