@@ -59,12 +59,14 @@ class Remote:
         url = (environment.get(URL, "").strip() or here).rstrip("/").removesuffix("/mcp")
         if not url.startswith(("http://", "https://")):
             raise WrongUse(f"{URL} is not a URL", next_step=f"Set {URL}, e.g. https://vergeos.example.com.")
+        if "@" in url:
+            raise WrongUse(f"{URL} must not hold a user or a password", next_step=f"{TOKEN} holds the key.")
         bundle = environment.get(CA_BUNDLE)
         try:
             tls = ssl.create_default_context(cafile=bundle) if bundle else None
         except (OSError, ssl.SSLError) as exc:
             raise WrongUse(f"{CA_BUNDLE}: {exc}", next_step="Name a file with the CA's certificate.") from None
-        return cls(url, environment.get(TOKEN) or None, tls)
+        return cls(url, environment.get(TOKEN, "").strip() or None, tls)
 
     def get(self, *path: str, **query: Any) -> Any:
         """Return the JSON of a read. Raises `CannotReach`, `Refused`."""

@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from gateway.core.guard import Guards, Selector, Window, own_names, window
 from gateway.core.times import EngineTimes
 
+REDIS_SCHEMES = frozenset({"redis", "rediss", "unix"})
 SIMULATED = "simulated"  # the site of every simulation: nothing asked of it can reach a real VM
 
 
@@ -172,6 +173,20 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _address(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None or not value.get_secret_value():
+            return value
+        parts = urlsplit(value.get_secret_value())
+        try:
+            readable = parts.scheme in REDIS_SCHEMES and parts.port != 0
+        except ValueError:  # its words would hold a part of the password
+            readable = False
+        if not readable:
+            raise ValueError("is no redis:// address; in its password write / ? # and @ as %2F %3F %23 and %40")
+        return value
 
     @field_validator("cors_origins")
     @classmethod

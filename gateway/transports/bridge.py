@@ -60,6 +60,8 @@ class Remote:
         base = environment.get(URL, "").strip().rstrip("/").removesuffix("/mcp")
         if not base.startswith(("http://", "https://")):
             raise CannotBridge(f"{URL} is not set to a URL", next_step=f"Set {URL}, e.g. https://vergeos.example.com.")
+        if "@" in base:
+            raise CannotBridge(f"{URL} must not hold a user or a password", next_step=f"{TOKEN} holds the key.")
         bundle = environment.get(CA_BUNDLE)
         if not bundle:
             return cls(f"{base}/mcp")

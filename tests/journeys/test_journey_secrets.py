@@ -1,15 +1,19 @@
 """Marked secrets are planted everywhere; no output, and nothing in Redis but what is sealed, holds one."""
 
 import asyncio
+import os
 import re
 import subprocess
 import sys
+from base64 import b64encode
 from contextlib import asynccontextmanager
+from itertools import cycle
 
 import aiohttp
 import pytest
 from aiohttp import web
 from oteltap import OtelTapHttpProtobufReceiver, OtelTapHttpProtobufReceiverSettings
+from psutil import Process
 from redis.asyncio import Redis
 
 from gateway.settings import Settings
@@ -134,7 +138,8 @@ async def read_all(system, shown):
     """Return everything that a caller can read afterwards."""
     jobs = (await system.call("GET", "/jobs?limit=100", headers=shown))[1]
     details = [f"/jobs/{job['id']}?details=true" for job in jobs]
-    paths = ["/health", "/readyz", "/metrics", "/tools", "/openapi.json", "/jobs", "/overview", "/freeze", *details]
+    paths = ["/health", "/readyz", "/metrics", "/tools", "/openapi.json", "/docs", "/jobs", "/overview", "/freeze"]
+    paths += ["/me", "/alarms", *details]
     return await told(system, *(("GET", path, None, shown) for path in paths))
 
 
@@ -180,7 +185,10 @@ async def test_no_planted_secret_comes_out_anywhere(own_redis, tmp_path, shown):
     assert sim.actions, "nothing was done at all"
     assert all(outputs.values()), {name: len(text) for name, text in outputs.items()}
     assert "***" in outputs["answers"], "VergeOS repeated what it was sent, and that was cut out"
-    secrets = [*SECRETS.values(), key.split("_", 2)[2]]  # what stands before it is the key's public id
+    sessions = [token for account in sim.world.accounts.accounts.values() for token in account.sessions]
+    assert bool(sessions) is (shown == "password")
+    secrets = [*SECRETS.values(), key.split("_", 2)[2], *sessions]  # before it: its public id
+    secrets.append(b64encode(f"admin:{SECRETS['password']}".encode()).decode())
     found = [(name, secret) for name, text in outputs.items() for secret in secrets if secret in text]
     assert found == []
 
@@ -200,13 +208,58 @@ async def outputs_of(system, spans):
     answers += await told(system, *asking, ("GET", f"/vms?token={key}", None, {}), ("GET", "/vms", None, wrong))
     doctor = await asyncio.to_thread(command, system.environment, "doctor")
     audit = await asyncio.to_thread(command, system.environment, "audit", "show")
+    keys = await asyncio.to_thread(command, system.environment, "keys", "list")
+    remote = {"VERGEOS_MCP_URL": system.url, "VERGEOS_MCP_TOKEN": key}
+    jobs = await asyncio.to_thread(command, system.environment | remote, "jobs", "list")
     answers += await read_all(system, shown)
     await eventually(lambda: any("VergeOS" in span for span in spans))
-    return {"answers": answers, "doctor": doctor, "audit shown": audit, "traces": "\n".join(spans)}, key
+    shown_by = {"doctor": doctor, "audit shown": audit, "keys": keys, "jobs": jobs}
+    titles = "\n".join(str(Process(running.popen.pid).cmdline()) for running in system.processes)
+    return {"answers": answers, **shown_by, "ps": titles, "traces": "\n".join(spans)}, key
+
+
+P = "planted-5a1f"
+WRONG = {  # each with what cannot work, so that the process tells why and ends
+    "a password with a slash": {"REDIS_URL": f"redis://:{P}/{P}@127.0.0.1:1/0", "VERGEOS_API_KEY": P},
+    "a password as a port": {"REDIS_URL": f"redis://127.0.0.1:{P}/0", "GATEWAY_SECRET_KEY": P},
+    "no address": {"REDIS_URL": f"{P}", "VERGEOS_PASS": P, "VERGEOS_USER": "admin"},
+    "no Redis": {"REDIS_URL": f"redis://:{P}@127.0.0.1:1/0", "VERGEOS_TOKEN": P},
+    "a user in the host": {"VERGEOS_HOST": f"https://admin:{P}@127.0.0.1:1", "REDIS_URL": "redis://127.0.0.1:1/0"},
+    "a key of two lines": {"VERGEOS_API_KEY": f"{P}\n{P}", "REDIS_URL": "redis://127.0.0.1:1/0"},
+    "another setting": {"PORT": "many", "VERGEOS_API_KEY": P, "REDIS_URL": f"redis://:{P}@127.0.0.1:1/0"},
+}
+COMMANDS = (("doctor",), ("keys", "list"), ("worker",), ("audit", "show"))
+REMOTE = {
+    "a user in the address": {"VERGEOS_MCP_URL": f"https://admin:{P}@127.0.0.1:1", "VERGEOS_MCP_TOKEN": P},
+    "a token of two lines": {"VERGEOS_MCP_URL": "http://127.0.0.1:1", "VERGEOS_MCP_TOKEN": f"{P}\n{P}"},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+async def test_what_cannot_start_tells_why_and_no_secret(tmp_path):
+    base = {name: value for name, value in os.environ.items() if not name.startswith("VERGEOS_")}
+    base |= {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "VERGEOS_HOST": "127.0.0.1:1"}
+    starts = [({**base, **more}, words) for more, words in zip(WRONG.values(), cycle(COMMANDS), strict=False)]
+    starts += [({**base, **more}, ("jobs", "list")) for more in REMOTE.values()]
+    starts.append(({**base, **REMOTE["a user in the address"]}, ("bridge",)))
+    told = await asyncio.gather(*(asyncio.to_thread(ended, *start) for start in starts))
+    assert [text for text in told if P in text] == []
+    assert [text for text in told if "Traceback" in text] == []
+    assert all(text for text in told)
+
+
+def ended(environment, words):
+    """Return what a command prints that can do nothing; one that waits for Redis is stopped."""
+    start = [sys.executable, "-m", "gateway", *words]
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with subprocess.Popen(start, env=environment, text=True, **pipes) as process:
+        first = process.stdout.readline()
+        process.terminate()
+        return first + process.stdout.read()
 
 
 def test_every_secret_of_the_settings_is_typed_as_one():
-
     untyped = [
         name
         for name, field in Settings.model_fields.items()

@@ -13,6 +13,8 @@ from tests.journeys.inprocess import house
 from tests.rights.judged import Judge
 from tests.rights.oracle import SITE, Oracle, policy_text, rename_all, select_texts, shuffle, site_of, stories
 
+pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")  # the loop's own
+
 HUNT_SECONDS = float(os.environ.get("HUNT_SECONDS", "0"))
 """By hand: for so long other policies than the suite's are tried, each time others."""
 
