@@ -13,6 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from redis.asyncio import Redis
 
 from gateway.core.times import EngineTimes
@@ -57,6 +59,12 @@ def clean_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
     monkeypatch.chdir(tmp_path)
 
+
+# The same examples on every run, however busy the machine; who hunts for others says so where he does.
+hypothesis_settings.register_profile(
+    "steady", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+hypothesis_settings.load_profile("steady")
 
 # Ten times as fast in the tests; requests and steps have more time than in earnest, for the machine may be busy.
 ROOMY = {"request": 10.0, "settle": 13.0, "step": 16.0, "lease": 20.0}

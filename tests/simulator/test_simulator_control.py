@@ -153,18 +153,18 @@ async def test_reads_may_be_slow_by_setting(start):
 
 
 async def test_ten_thousand_vms_are_built_and_read_quickly(start):
-    """Bounds are ten times and more what was measured, and the best of five reads counts."""
-    began = time.monotonic()
+    """Bounds are ten times and more what was measured, of the processor alone; the best of five reads counts."""
+    began = time.process_time()
     api = await start(vms=10_000)
-    assert time.monotonic() - began < 10
+    assert time.process_time() - began < 10
     fields = "$key,name,cpu_cores,ram,machine#status#running as running,machine#status#node#name as node_name"
 
     async def milliseconds(path, **query):
         taken = []
         for _ in range(5):
-            at = time.monotonic()
+            at = time.process_time()
             await api.get(path, **query)
-            taken.append((time.monotonic() - at) * 1000)
+            taken.append((time.process_time() - at) * 1000)
         return min(taken)
 
     chain = " or ".join(f"machine eq {key}" for key in range(5000, 5200))

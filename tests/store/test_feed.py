@@ -44,12 +44,13 @@ async def save(jobs, job_id, times=1, **changes):
         held = await jobs.save(held, held.job.model_copy(update=changes))
 
 
-async def followed(feed, job_id, after=0, ready=None):
-    """Return the numbers of a job's events up to its last."""
+async def followed(feed, job_id, after=0, heard=None):
+    """Return the numbers of a job's events up to its last; `heard` has them as they come."""
+    heard = [] if heard is None else heard
     async with feed.follow(job_id, after) as events:
-        if ready is not None:
-            ready.set()
-        return [event.seq async for event in events]
+        async for event in events:
+            heard.append(event.seq)
+    return heard
 
 
 async def test_followers_get_stored_and_live_events_once_each_up_to_the_last(jobs, feed):
@@ -105,8 +106,8 @@ async def test_nothing_is_missed_when_redis_was_away(own_redis):
         jobs = jobs_on(redis)
         async with reading(other, jobs) as feed:
             job = (await submitted(jobs)).job
-            first = asyncio.create_task(followed(feed, job.id))
-            await eventually(lambda: feed.followers)
+            first = asyncio.create_task(followed(feed, job.id, heard=(heard := [])))
+            await eventually(lambda: heard)
             own_redis.stop()
             async with asyncio.timeout(AT_ONCE_SECONDS):
                 assert await first == [1]  # let go, to resume from what is stored

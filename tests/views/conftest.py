@@ -36,10 +36,14 @@ class Time:
     """The clock of every process of a test, moved on together with the age of what Redis has."""
 
     def __init__(self):
-        self.ahead = 0.0
+        self.ahead, self.stopped_at = 0.0, None
 
     def clock(self):
-        return time.monotonic() + self.ahead
+        return (time.monotonic() if self.stopped_at is None else self.stopped_at) + self.ahead
+
+    def stops(self):
+        """Let only `passes` move it from now on, however slow the machine."""
+        self.stopped_at = time.monotonic()
 
     async def passes(self, seconds, redis):
         self.ahead += seconds

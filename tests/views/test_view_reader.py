@@ -116,6 +116,7 @@ async def test_a_view_read_all_the_time_is_renewed_before_its_life_is_over_and_n
     reader, other = process(), process()
     first = await reader.read()
     await other.read()
+    now.stops()
     await now.passes(LIFETIME - 0.1, redis)
     for _ in range(200):
         for one in (reader, other):
@@ -129,6 +130,7 @@ async def test_a_view_read_all_the_time_is_renewed_before_its_life_is_over_and_n
 async def test_a_view_read_now_and_then_is_not_renewed_before_somebody_wants_it(process, asked, now, redis):
     reader = process()
     await reader.read()
+    now.stops()
     await now.passes(LIFETIME - 0.1, redis)
     for _ in range(20):
         await reader.read()
@@ -140,6 +142,7 @@ async def test_a_renewal_that_fails_is_not_tried_again_with_each_read(process, a
     reader = process()
     await reader.read()
     asked.error = VergeOSUnreachable("gone")
+    now.stops()
     await now.passes(LIFETIME - 0.1, redis)
     for _ in range(200):
         assert (await reader.read()).source is Source.CACHE
