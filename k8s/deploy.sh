@@ -7,7 +7,7 @@
 # VERGEOS_HOST); what the environment says goes first. It starts read-only unless told --writable.
 #   VERGEOS_MCP_NAMESPACE (vergeos-mcp), VERGEOS_MCP_DOMAIN (vergeos-mcp.example.com), VERGEOS_MCP_TLS_SECRET
 #   (vergeos-mcp-tls), VERGEOS_MCP_IMAGE (vergeos-gateway of this version), VERGEOS_MCP_REDIS_URL (a Redis of your own;
-#   without it one is started here)
+#   without it one is started here), VERGEOS_MCP_PROMETHEUS (http://prometheus-operated.monitoring:9090, for --keda)
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 dry_run=false writable=false ingress=traefik check=true
@@ -58,6 +58,7 @@ domain=${VERGEOS_MCP_DOMAIN:-vergeos-mcp.example.com}
 tls_secret=${VERGEOS_MCP_TLS_SECRET:-vergeos-mcp-tls}
 image=${VERGEOS_MCP_IMAGE:-}
 redis_url=${VERGEOS_MCP_REDIS_URL:-}
+prometheus=${VERGEOS_MCP_PROMETHEUS:-http://prometheus-operated.monitoring:9090}
 [[ -n ${VERGEOS_HOST:-} ]] || die "VERGEOS_HOST is not set; put it into .env or ~/.vergeos-credentials"
 [[ -n ${VERGEOS_API_KEY:-}${VERGEOS_TOKEN:-}${VERGEOS_PASS:-} ]] || die "no credentials; set VERGEOS_API_KEY"
 [[ $namespace =~ ^[a-z0-9]([-a-z0-9]*[a-z0-9])?$ ]] || die "VERGEOS_MCP_NAMESPACE is no name of a namespace"
@@ -163,6 +164,12 @@ settled=$(cat "$work/config.yaml" "$locked" | sha256sum | cut -c1-16)
             printf '      - {op: replace, path: /spec/tls/0, value: {hosts: [%s], secretName: %s}}\n' \
                 "$domain" "$tls_secret" ;;
     esac
+    if [[ " ${components[*]} " == *' keda '* ]]; then
+        printf '  - target: {kind: ScaledObject}\n    patch: |-\n'
+        printf '      - {op: replace, path: /spec/triggers/0/metadata/serverAddress, value: "%s"}\n' "$prometheus"
+        printf '      - op: replace\n        path: /spec/triggers/0/metadata/query\n'
+        printf '        value: max(vergeos_gateway_queue_lag_seconds{namespace="%s"})\n' "$namespace"
+    fi
     usual=443
     if [[ $VERGEOS_HOST == http://* ]]; then usual=80; fi
     outside=("$(port_of "$VERGEOS_HOST" "$usual")")

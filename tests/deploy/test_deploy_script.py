@@ -91,6 +91,16 @@ def test_parts_are_added_by_options(deploy):
     assert "IngressRoute" not in kinds
 
 
+def test_workers_are_scaled_by_the_lag_of_their_own_namespace(deploy):
+    told = {"VERGEOS_MCP_NAMESPACE": "team-a", "VERGEOS_MCP_PROMETHEUS": "http://prometheus.acme:9090"}
+    made = documents(deploy("--skip-check", "--keda", **REAL, **told).stdout)
+    (trigger,) = next(it for it in made if it["kind"] == "ScaledObject")["spec"]["triggers"]
+    assert trigger["metadata"]["serverAddress"] == "http://prometheus.acme:9090"
+    assert trigger["metadata"]["query"] == 'max(vergeos_gateway_queue_lag_seconds{namespace="team-a"})'
+    (worker,) = [it for it in made if it["kind"] == "Deployment" and it["metadata"]["name"] == "vergeos-mcp-worker"]
+    assert "replicas" not in worker["spec"]  # how many there are is KEDA's
+
+
 @pytest.mark.parametrize(
     ("options", "settings", "words"),
     [
