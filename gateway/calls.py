@@ -20,7 +20,7 @@ from gateway.core.spender import Spender
 from gateway.core.tool import Arguments, Effect, Order, Read, Tool
 from gateway.services import Services
 from gateway.telemetry import traces
-from gateway.telemetry.observed import Outcome, observed_call
+from gateway.telemetry.observed import Outcome, note_answered, observed_call
 from gateway.vergeos import spending
 from gateway.views.reads import CallReads
 from gateway.views.sight import Sight
@@ -230,11 +230,19 @@ def kept_answer(tool: Tool, raw: Mapping[str, Any] | Arguments, call: Call) -> A
     answer: Answer | None = services.views.kept.get((tool.name, arguments.key), call.seen_as, max_age)
     if answer is None or not services.limits.has_room(call.caller):
         return None
-    if services.settings.log_reads or traces.traced():
+    if traces.traced():
         with observed(call, tool) as outcome:
             outcome.ok()
     else:
-        services.metrics.called(tool.name, call.face.value, call.caller, "ok", time.perf_counter() - began)
+        note_answered(
+            services.metrics,
+            site=services.keys.site,
+            tool=tool.name,
+            face=call.face.value,
+            caller=call.caller,
+            seconds=time.perf_counter() - began,
+            tells=services.settings.log_reads,
+        )
     _count_age(answer, call)
     return answer
 

@@ -64,7 +64,10 @@ def run(options: argparse.Namespace) -> None:
     with tracing(settings.otel_exporter_otlp_endpoint, service):
         gc.freeze()  # what was imported stays for good: no collection need look through it while somebody waits
         gc.set_threshold(*gc.get_threshold()[:2], FULL_COLLECTIONS)
-        asyncio.run(COMMANDS[options.command](settings, options))
+        try:
+            asyncio.run(COMMANDS[options.command](settings, options))
+        finally:
+            logs.flush()
 
 
 async def demo(settings: Settings, _options: argparse.Namespace) -> None:

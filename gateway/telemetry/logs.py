@@ -1,31 +1,35 @@
 """Log lines: one JSON object a line, or readable text on a terminal; to stderr, never a secret."""
 
+import atexit
 import logging
-import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+import time
+from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from datetime import UTC, datetime
-from functools import partial
+from functools import lru_cache
 from typing import Any
 
 import orjson
 import structlog
+
+from gateway.telemetry.lines import Lines
 
 get_logger = structlog.stdlib.get_logger
 
 _FIELDS: ContextVar[Mapping[str, Any]] = ContextVar("log_fields", default={})  # noqa: B039  replaced, never changed
 _log = get_logger("gateway")
 _root = logging.getLogger()
-_write: Callable[[bytes], Any] | None = None
-"""Writes whole lines where nobody reads along on a terminal."""
+_lines: Lines | None = None
+"""Where lines of calls go, if nobody reads along on a terminal."""
 
 
 def configure(level: str) -> None:
     """Send every log line of the process, the libraries' too, through one chain to stderr."""
-    global _write
-    _write = None if sys.stderr.isatty() else partial(os.write, sys.stderr.fileno())
+    global _lines
+    flush()
+    _lines = None if sys.stderr.isatty() else Lines(sys.stderr.fileno())
     shared: list[Any] = [
         _merge_fields,
         structlog.stdlib.add_log_level,
@@ -37,7 +41,7 @@ def configure(level: str) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
-    out = logging.StreamHandler(sys.stderr)
+    out = _InTurn(sys.stderr)
     out.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -88,9 +92,49 @@ def line(level: int, event: str, **fields: Any) -> None:
     """Log what happens with every call: as the logger would, at a tenth of its cost where no person reads along."""
     if not _root.isEnabledFor(level):
         return
-    if _write is None:
+    if _lines is None:
         _log.log(level, event, **fields)
         return
     told = {**_FIELDS.get(), **fields, "event": event, "level": logging.getLevelName(level).lower()}
     told["timestamp"] = datetime.now(UTC)
-    _write(orjson.dumps(told, option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE))
+    _lines.add(orjson.dumps(told, option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE).decode())
+    if level >= logging.WARNING:
+        _lines.flush()
+
+
+class UsualLine:
+    """A line at the level INFO that comes again and again, of calls of `process`; what is the same is text already."""
+
+    def __init__(self, event: str, process: str, **same: str) -> None:
+        self._event, self._process, self._same = event, process, same
+        text = orjson.dumps({"event": event, "level": "info", **same})[:-1].decode().replace("%", "%%")
+        self._text = f'{text},"call":"{process}-%x","seconds":%.6f,"timestamp":"%s"}}\n'
+
+    def tell(self, call: int, seconds: float) -> None:
+        """Log it of the process's call of this number."""
+        if _lines is None or _FIELDS.get():
+            line(logging.INFO, self._event, **self._same, call=f"{self._process}-{call:x}", seconds=round(seconds, 6))
+        elif _root.isEnabledFor(logging.INFO):
+            _lines.add(self._text, call, seconds, _moment(int(time.time() * 1000)))
+
+
+@lru_cache(maxsize=2)
+def _moment(milliseconds: int) -> str:
+    """Return a moment, in milliseconds since 1970, as the other lines tell it; many lines are of the same one."""
+    return f"{datetime.fromtimestamp(milliseconds // 1000, UTC):%Y-%m-%dT%H:%M:%S}.{milliseconds % 1000:03}000Z"
+
+
+@atexit.register
+def flush() -> None:
+    """Write the lines that are held; nothing that is written by another way may come before them."""
+    if _lines is not None:
+        _lines.flush()
+
+
+class _InTurn(logging.StreamHandler[Any]):
+    """Writes after the lines that came before."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record."""
+        flush()
+        super().emit(record)

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
+
 from gateway.store.embedded import server_binary
 from tests.conftest import free_port
 
@@ -38,6 +40,14 @@ def rate(url: str, script: str | None = None, *headers: str) -> float:
     """Return requests a second that `url` answers, with a Lua script that makes the requests, with these headers."""
     options = [*(["-s", script] if script else []), *(part for header in headers for part in ("-H", header))]
     return float(re.search(r"Requests/sec:\s+([\d.]+)", load(url, *options))[1])
+
+
+def work_us(pid: int, url: str, *headers: str) -> float:
+    """Return the microseconds of a processor that a process spends on a request to `url`, whoever is at work beside."""
+    before = sum(psutil.Process(pid).cpu_times()[:2])
+    told = load(url, *(part for header in headers for part in ("-H", header)))
+    spent = sum(psutil.Process(pid).cpu_times()[:2]) - before
+    return spent * 1e6 / int(re.search(r"(\d+) requests in", told)[1])
 
 
 def worst_ms(url: str, *options: str) -> float:
@@ -80,9 +90,12 @@ def wait_for(url: str) -> None:
 
 @contextmanager
 def process(*command: str, **environment: str) -> Iterator[int]:
-    """Run a process during the block; yield its id."""
+    """Run a process during the block, its log in a file; yield its id."""
     quiet = subprocess.DEVNULL
-    with subprocess.Popen(command, env=os.environ | environment, stdout=quiet, stderr=quiet) as started:
+    with (
+        tempfile.TemporaryFile() as log,
+        subprocess.Popen(command, env=os.environ | environment, stdout=quiet, stderr=log) as started,
+    ):
         try:
             yield started.pid
         finally:
@@ -100,8 +113,10 @@ def redis_server() -> Iterator[str]:
 
 
 @contextmanager
-def gateway_beside(redis_url: str, vergeos: str, **environment: str) -> Iterator[tuple[str, int]]:
-    """Run a gateway during the block; yield its URL and the id of its process."""
+def gateway_beside(
+    redis_url: str, vergeos: str, *, module: str = "gateway", **environment: str
+) -> Iterator[tuple[str, int]]:
+    """Run a gateway during the block, by this module's command line; yield its URL and the id of its process."""
     port = free_port()
     own = {
         "VERGEOS_HOST": vergeos,
@@ -111,7 +126,7 @@ def gateway_beside(redis_url: str, vergeos: str, **environment: str) -> Iterator
         "LOG_READS": "false",
         "CALLS_PER_MINUTE": "1000000000",  # counted, and never too many
     }
-    with process(sys.executable, "-m", "gateway", "serve", **own | environment) as pid:
+    with process(sys.executable, "-m", module, "serve", **own | environment) as pid:
         wait_for(f"http://127.0.0.1:{port}/readyz")
         yield f"http://127.0.0.1:{port}", pid
 

@@ -6,6 +6,7 @@ import os
 import pty
 import subprocess
 import sys
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -90,14 +91,44 @@ def test_lines_are_json_through_either_way_and_carry_what_is_bound():
     assert (foreign["event"], foreign["level"]) == ("foreign", "warning")
 
 
+TWO_WAYS = """
+from gateway.core.access import Caller
+from gateway.telemetry import logs
+from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.observed import note_answered, observed_call
+logs.configure("INFO")
+facts = {"site": "lab", "tool": "list_vms", "face": "rest", "caller": Caller('Zoë "\\\\" {n}')}
+with observed_call(Metrics(), **facts, traceparent="") as outcome:
+    outcome.ok()
+note_answered(Metrics(), **facts, seconds=0.0000125)
+with logs.bound(more="1"):
+    note_answered(Metrics(), **facts, seconds=0.5)
+note_answered(Metrics(), **facts, seconds=0.5, tells=False)
+"""
+
+
+def test_a_call_that_was_answered_at_once_is_told_as_any_other():
+    done = subprocess.run([sys.executable, "-c", TWO_WAYS], stderr=subprocess.PIPE, check=True, env=paths())
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    numbers = [int(line.pop("call").partition("-")[2], 16) for line in lines]
+    assert numbers == [1, 2, 3]
+    stamps = [datetime.fromisoformat(line.pop("timestamp")) for line in lines]
+    assert stamps[0] - timedelta(milliseconds=1) <= stamps[1] <= stamps[2]
+    assert [line.pop("seconds") for line in lines][1:] == [pytest.approx(0.0000125, abs=1e-6), 0.5]
+    assert lines[1] == lines[0]
+    assert lines[2] == {**lines[0], "more": "1"}
+    assert lines[0]["caller"] == 'Zoë "\\" {n}'
+
+
 def test_on_a_terminal_they_are_for_people():
     ours, theirs = pty.openpty()
-    subprocess.run([sys.executable, "-c", SCRIPT], stderr=theirs, check=True, env=paths())
+    subprocess.run([sys.executable, "-c", SCRIPT + TWO_WAYS], stderr=theirs, check=True, env=paths())
     os.close(theirs)
     text = os.read(ours, 10_000).decode()
     os.close(ours)
     assert "call" in text
-    assert "{" not in text
+    assert text.count("list_vms") == 3
+    assert '"event"' not in text
 
 
 def paths():
