@@ -74,7 +74,8 @@ class Story:
         self.sim, self.gateways, self.callers, self.server, self.redis = sim, gateways, callers, server, redis
         self.sent = sent  # when each request to VergeOS took its turn
         self.vms = [sim.vm(name) for name in VMS]
-        self.heard, self.seen = {}, {}  # by gateway and VM: since when at least; by gateway and caller: ETag and rows
+        self.heard, self.put_right = {}, {}  # by gateway and VM: since when at least; the last of lists alone
+        self.seen = {}  # by gateway and caller: ETag and rows
         self.faulty = self.away = False
 
     # what is held against what was
@@ -104,17 +105,17 @@ class Story:
             assert age <= (longest if max_age is None or why else max_age) + ROUNDED, answer.headers
         return answer
 
-    def held(self, number, key, running, answer):
-        """Check one VM's state in an answer."""
-        since = float(answer.headers["X-As-Of"]) - ROUNDED
+    def held(self, number, key, running, answer, put_right=None):
+        """Check one VM's state in an answer, that of a list with what had been put right there before."""
+        since, at = float(answer.headers["X-As-Of"]) - ROUNDED, (number % 2, key)
         if not (self.away and answer.headers["X-Source"] == "stale"):  # else it is the last there is
-            since = max(since, self.heard.get((number % 2, key), 0.0))
+            since = max(since, self.heard.get(at, 0.0), (put_right or {}).get(at, 0.0))
         possible = self.sim.possible(key, since)
         assert running in possible, (key, since, answer.headers, self.sim.told[key], self.heard)
 
     async def read(self, number, who, max_age):
         """Read the list as somebody who has perhaps an older one."""
-        etag, rows = self.seen.get((number % 2, who), ("", []))
+        (etag, rows), put_right = self.seen.get((number % 2, who), ("", [])), dict(self.put_right)
         answer = await self.called(number, who, "/vms", max_age, **({"If-None-Match": etag} if etag else {}))
         if answer is None:
             return
@@ -124,7 +125,7 @@ class Story:
         shown = {row["id"]: row["running"] for row in rows}
         for vm in self.vms:
             if vm.name.startswith(SIGHTS[who]):
-                self.held(number, vm.key, shown[vm.key], answer)
+                self.held(number, vm.key, shown[vm.key], answer, put_right)
 
     async def one(self, number, who, max_age):
         """Read one VM as somebody who may not see it."""
@@ -138,8 +139,8 @@ class Story:
             return
         self.held(number, vm.key, answer.body["running"], answer)
         if answer.headers["X-Source"] == "live" and not self.away:
-            at = float(answer.headers["X-As-Of"]) - ROUNDED
-            self.heard[number % 2, vm.key] = max(at, self.heard.get((number % 2, vm.key), 0.0))
+            asked_at, at = float(answer.headers["X-As-Of"]) - ROUNDED, (number % 2, vm.key)
+            self.put_right[at] = max(asked_at, self.put_right.get(at, 0.0))
 
     async def crowd(self, number):
         """Have everybody read at once, in every way."""
@@ -255,7 +256,7 @@ class Story:
             views._readers.clear()
             await gateway.services.vergeos.governor.settle()
         await self._each(_listed, lambda answer: answer.status == 200 and answer.headers["X-Source"] != "stale")
-        self.heard, self.seen = {}, {}
+        self.heard, self.put_right, self.seen = {}, {}, {}
 
     @property
     def site(self):
