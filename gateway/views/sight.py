@@ -105,7 +105,7 @@ class Sight:
 
     async def _looked(self, view: View[T], rows: Rows[T]) -> Rows[T]:
         """Decide what is seen, in short slices, and of a row that was decided before as then."""
-        keep, last = self._keep(view), rows.looked.get(self._right.token)
+        keep, last = self._keep(view, await self._around()), rows.looked.get(self._right.token)
         if last is not None and last.made_of == self._made_of(view):
             keep = last.first(view, keep)
         shown = tuple(row for row in await in_slices(rows.rows, keep) if row is not None)
@@ -131,10 +131,9 @@ class Sight:
         rows: Rows[Any] = self._of(view).rendered[self._name(view)]
         return rows
 
-    def _keep(self, view: View[Any]) -> Keep:
+    def _keep(self, view: View[Any], around: "Surroundings") -> Keep:
         kind = KINDS.get(view.name) or SINGLES.get(view.kind)
         if kind is not None:
-            around = self._around() if kind == "vm" else NOTHING_ELSE
             return lambda row: self._shown(row) if self._sees(facts_of(kind, row, self._site, around)) else None
         if view.kind in OF_VMS:
             return self._keep_of_vms(view)
@@ -171,8 +170,8 @@ class Sight:
 
         return keep
 
-    def _around(self) -> "Surroundings":
-        return Surroundings.of(self._known.get(VM_TAGS.name), self._known.get(VM_NETWORKS.name))
+    async def _around(self) -> "Surroundings":
+        return await Surroundings.of(self._known.get(VM_TAGS.name), self._known.get(VM_NETWORKS.name))
 
     def _sees(self, facts: Facts) -> bool:
         return self._right.decide(Permission.READ, facts).allowed
@@ -252,23 +251,26 @@ class Surroundings:
     networks: Mapping[int, tuple[str, ...]]
 
     @classmethod
-    def of(cls, tagged: Rows[Any] | None, linked: Rows[Any] | None) -> "Surroundings":
+    async def of(cls, tagged: Rows[Any] | None, linked: Rows[Any] | None) -> "Surroundings":
         """Return what these views tell; nothing where they are not needed."""
-        return cls(_gathered(tagged, "vm_id", "tag"), _gathered(linked, "machine", "network"))
+        return cls(await _gathered(tagged, "vm_id", "tag"), await _gathered(linked, "machine", "network"))
 
 
 NOTHING_ELSE: Final = Surroundings({}, {})
 
 
-def _gathered(rows: Rows[Any] | None, by: str, member: str) -> Mapping[int, tuple[str, ...]]:
+async def _gathered(rows: Rows[Any] | None, by: str, member: str) -> Mapping[int, tuple[str, ...]]:
     """Return a member of all rows that agree in another one, by that; gathered once for each reading."""
     if rows is None:
         return {}
     gathered: Mapping[int, tuple[str, ...]] | None = rows.rendered.get(("gathered", by))
     if gathered is None:
         found = defaultdict[int, tuple[str, ...]](tuple)
-        for row in rows.rows:
+
+        def gather(row: Any) -> None:
             found[getattr(row, by)] += (getattr(row, member),)
+
+        await in_slices(rows.rows, gather)
         gathered = rows.rendered["gathered", by] = found
     return gathered
 
@@ -297,12 +299,14 @@ async def facts_of_target(views: Reads, target: Target, right: Right, site: str)
         return _bare(target, site), right.blind_to(UNTOLD) if target.kind == "vm" else right
     tagged = await views.rows(VM_TAGS) if "tag" in right.fields else None
     linked = await views.rows(VM_NETWORKS) if "network" in right.fields else None
-    return facts_of(target.kind, row, site, Surroundings.of(tagged, linked)), right
+    return facts_of(target.kind, row, site, await Surroundings.of(tagged, linked)), right
 
 
 async def facts_in_full(views: Reads, kind: str, row: Any, site: str) -> Facts:
     """Return all facts of an object of a list. Raises an UpstreamError."""
-    around = Surroundings.of(await views.rows(VM_TAGS), await views.rows(VM_NETWORKS)) if kind == "vm" else NOTHING_ELSE
+    around = NOTHING_ELSE
+    if kind == "vm":
+        around = await Surroundings.of(await views.rows(VM_TAGS), await views.rows(VM_NETWORKS))
     return facts_of(kind, row, site, around)
 
 
