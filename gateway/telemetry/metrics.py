@@ -2,11 +2,13 @@
 
 from collections import Counter as Occurrences
 from collections.abc import Iterable, Mapping
+from itertools import product
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from gateway import __version__
 from gateway.core.access import Caller
+from gateway.core.decide import DECIDERS
 from gateway.core.job import Job, JobState
 from gateway.telemetry.tallies import Count, Counts, Spread, Spreads
 
@@ -107,6 +109,9 @@ class Metrics:
 
     def _declare_jobs(self, registry: CollectorRegistry) -> None:
         self.jobs_ended = Counter(f"{PREFIX}_jobs_ended", "Jobs that ended.", ["kind", "state"], registry=registry)
+        # The first of a kind is a rise only where there was a zero before it.
+        for kind, state in product(DECIDERS, (state for state in JobState if state.final)):
+            self.jobs_ended.labels(kind, state.value)
         self.jobs_failed = Counter(
             f"{PREFIX}_jobs_failed", "Jobs that failed, by cause.", ["kind", "code"], registry=registry
         )
@@ -123,7 +128,7 @@ class Metrics:
         self.jobs_open = Gauge(f"{PREFIX}_jobs_open", "Jobs that have not ended.", ["kind", "state"], registry=registry)
         self.audit_entries = Counter(f"{PREFIX}_audit_entries", "Entries of the audit.", ["event"], registry=registry)
         self.steps = Counter(f"{PREFIX}_job_steps", "Steps of jobs.", ["outcome"], registry=registry)
-        for outcome in STEP_OUTCOMES:  # the first of a kind is a rise only where there was a zero before it
+        for outcome in STEP_OUTCOMES:
             self.steps.labels(outcome)
         self.step_seconds = Histogram(
             f"{PREFIX}_job_step_duration_seconds", "Time of one step.", buckets=UPSTREAM_SECONDS, registry=registry

@@ -18,6 +18,7 @@ from redis.asyncio import Redis
 from gateway.core.audit import faults
 from gateway.core.events import JobEvent
 from gateway.core.job import Job
+from gateway.store.census import census
 from gateway.store.connection import redis_time
 from gateway.store.jobs import Jobs, read_many
 from gateway.store.keys import Keys
@@ -146,17 +147,21 @@ async def _carry_out(plan: Plan, callers: Callers, trouble: Trouble) -> None:
 
 
 async def _settled(house: House, seconds: float) -> str:
-    """Wait until no job is open; return what is still open after so many seconds, nothing where all ended."""
+    """Wait until no job is open, nor counted as such; return what is not so after so many seconds, else nothing."""
     async with Redis.from_url(house.redis.url) as redis:
         keys = Keys(SITE)
 
         async def none_open() -> bool:
             return await redis.zcard(keys.active) == 0
 
-        try:
-            await eventually(none_open, seconds)
-        except AssertionError:
-            return f"{await redis.zcard(keys.active)} jobs are still open"
+        async def none_counted() -> bool:
+            return not any((await census(Jobs(redis, keys, days=1))).open.values())
+
+        for settled, words in ((none_open, "jobs are still open"), (none_counted, "jobs are counted that have ended")):
+            try:
+                await eventually(settled, seconds)
+            except AssertionError:
+                return words
     return ""
 
 

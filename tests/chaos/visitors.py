@@ -24,7 +24,7 @@ READERS = 3  # who read the same at once
 NEW_SECONDS = 5  # a reader takes nothing older
 AWAY_SECONDS = 30.0  # of VergeOS at most: longer than one VM's view lives, also while the hour is nearly spent
 THINKS_SECONDS = 3.0  # before a person answers
-FROZEN_SECONDS = 3.0
+FROZEN_SECONDS, THAWED_SECONDS = 3.0, 60.0
 ANSWER_SECONDS = 30.0
 HEARD_SECONDS = 5.0  # until whoever was cut off comes back
 PAUSE_SECONDS, PATIENCE_SECONDS = 0.5, 120.0
@@ -197,7 +197,7 @@ class Visitors:
         refused = await self._call("POST", f"vms/{self.plagued}/poweron", {})
         await asyncio.sleep(FROZEN_SECONDS)
         await self._insist("DELETE", "freeze")
-        await asyncio.sleep(10 * FROZEN_SECONDS if frozen.get("frozen") else 0)
+        await asyncio.sleep(THAWED_SECONDS if frozen.get("frozen") else 0)
         return refused.get("code") == "frozen"
 
     # how they do it

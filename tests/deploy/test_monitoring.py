@@ -73,3 +73,22 @@ def test_every_query_is_promql_about_metrics_that_there_are():
             promql_parser.parse(query)
             for name in re.findall(r"vergeos_(?:gateway_)?(\w+?)(?:_total|_bucket)?\b(?=[{\[) /]|$)", query):
                 assert f'_{name}"' in known or f'"{name}"' in known or name.startswith("process_"), name
+
+
+def test_every_alert_is_explained_by_a_panel_and_every_panel_with_thresholds_names_one():
+    linked = {link["url"].partition("#")[2] for _, panel in panels() for link in panel["links"]}
+    assert linked == {alert["alert"].lower() for alert in alerts()}
+    for board, panel in panels():
+        if len(panel["fieldConfig"]["defaults"]["thresholds"]["steps"]) > 1:
+            assert panel["links"], (board, panel["title"])
+
+
+def test_what_a_query_leaves_to_choose_is_a_variable_of_its_board():
+    for path in sorted((ROOT / "k8s/dashboards").glob("*.json")):
+        board = json.loads(path.read_text())
+        known = {variable["name"]: variable for variable in board["templating"]["list"]}
+        asked = set(re.findall(r"\$\{?(\w+)", json.dumps(board["panels"]))) - {"__rate_interval"}
+        assert asked <= set(known), path.name
+        for name in set(known) - {"datasource", "runbooks"}:
+            assert name in asked, (path.name, name)
+            assert known[name]["query"].startswith("label_values(vergeos_gateway_")

@@ -119,3 +119,46 @@ def test_every_name_has_the_prefix_and_no_label_names_an_object(metrics):
         for label in getattr(metric, "_labelnames", ())
     }
     assert not labels & {"vm", "job", "id", "name", "key"}
+
+
+PROMISED = {
+    "calls by tool, face and outcome": {"calls": {"tool", "face", "outcome"}},
+    "durations": {"call_duration_seconds": {"tool", "face"}, "vergeos_request_duration_seconds": {"endpoint"}},
+    "VergeOS requests by endpoint class and outcome": {"vergeos_requests": {"endpoint", "outcome"}},
+    "budget headroom by limit": {"budget_left": {"limit"}, "budget_limit": {"limit"}},
+    "views hits, misses, stale": {"view_reads": {"view", "source"}},
+    "flights shared": {"view_flights_shared": {"view"}},
+    "age served": {"answer_age_seconds": {"source"}},
+    "jobs by kind and state": {"jobs_open": {"kind", "state"}, "jobs_ended": {"kind", "state"}},
+    "step and job durations": {"job_step_duration_seconds": set(), "job_duration_seconds": {"kind"}},
+    "queue lag, ready, deferred": dict.fromkeys(
+        ("queue_lag_seconds", "queue_ready_steps", "queue_deferred_steps"), set()
+    ),
+    "oldest": {"oldest_open_job_seconds": {"state"}},
+    "fenced saves": {"job_steps": {"outcome"}},
+    "swept, leader": {"jobs_swept": set(), "leader_alive": set(), "workers_alive": set()},
+    "sessions, SSE listeners": {"mcp_sessions": set(), "mcp_streams": set(), "event_followers": set()},
+    "dropped": {"event_followers_dropped": set()},
+    "auth and policy outcomes": {"authentications": {"outcome"}, "limit_refusals": {"limit"}},
+    "event-loop delay": {"event_loop_delay_seconds": set()},
+    "build info": {"build_info": {"version"}},
+    "callers": {"caller_calls": {"caller", "kind"}},
+}
+"""What a team was promised to see, in the words of the promise: metrics with their labels."""
+
+
+@pytest.mark.parametrize("words", PROMISED)
+def test_what_was_promised_is_there_with_its_labels(metrics, words):
+    labels = {
+        metric._name: set(getattr(metric, "_labels", getattr(metric, "_labelnames", ())))
+        for metric in metrics.registry._collector_to_names
+        if hasattr(metric, "_name")
+    }
+    for name, wanted in PROMISED[words].items():
+        assert labels[f"{PREFIX}_{name}"] == wanted, name
+
+
+def test_the_first_job_of_a_kind_to_fail_is_a_rise(metrics):
+    assert value(metrics, "jobs_ended_total", kind="resize", state="failed") == 0
+    assert value(metrics, "job_steps_total", outcome="fenced") == 0
+    assert value(metrics, "jobs_left_off_total") == 0
