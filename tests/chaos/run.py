@@ -84,18 +84,18 @@ async def run(
         connector = aiohttp.TCPConnector(limit=0, force_close=True)
         http = await stack.enter_async_context(aiohttp.ClientSession(timeout=timeout, connector=connector))
         every_vm = await vm_keys_of(http, house)
-        vm_keys = every_vm[: plan.vms]
+        vm_keys, visited = (every_vm[:-VISITED], every_vm[-VISITED:]) if watched else (every_vm, [])
         await _characters(http, house, plan, vm_keys)
         ran = await _running(http, house, vm_keys)
-        trouble = Trouble(house, http, vm_keys)
-        callers = Callers(house.urls(), http, vm_keys)
+        trouble = Trouble(house, http, vm_keys[: plan.vms])
+        callers = Callers(house.urls(), http, vm_keys[: plan.vms])
         operator = asyncio.create_task(trouble.operate())
-        async with _watched(trouble, every_vm[-VISITED:]) if watched else nullcontext() as seen:
+        async with _watched(trouble, visited) if watched else nullcontext() as seen:
             await _carry_out(plan, callers, trouble)
             await trouble.calm()
         unsettled = await _settled(house, settle_seconds)
         operator.cancel()
-        evidence = await _evidence(house, http, callers, trouble, ran, vm_keys)
+        evidence = await _evidence(callers, trouble, ran, vm_keys, visited)
     violations, explained = judge(evidence)
     return Outcome(
         plan=plan,
@@ -166,14 +166,16 @@ async def _settled(house: House, seconds: float) -> str:
 
 
 async def _evidence(
-    house: House, http: aiohttp.ClientSession, callers: Callers, trouble: Trouble, ran: dict[str, bool], vms: list[int]
+    callers: Callers, trouble: Trouble, ran: dict[str, bool], vms: list[int], visited: list[int]
 ) -> Evidence:
-    """Gather what is judged: of VMs, those of the plan."""
+    """Gather what is judged: all that was done to any object but the VMs of visitors."""
+    house, http = trouble.house, trouble.http
     await asyncio.sleep(trouble.times.settle)  # whatever should still come of a request
-    jobs = [(job, told) for job, told in await _records(house) if job.target.kind != "vm" or job.target.key in vms]
+    strange = {f"vm:{key}" for key in visited}
+    jobs = [(job, told) for job, told in await _records(house) if job.target.ref not in strange]
     async with http.get(f"{house.vergeos}/_sim/actions") as response:
         rows = [Action(**row) for row in await response.json()]
-    actions = tuple(row for row in rows if row.table not in {"vm_actions", "vms"} or row.key in vms)
+    actions = tuple(row for row in rows if row.table not in {"vm_actions", "vms"} or row.key not in visited)
     return Evidence(
         actions=actions,
         records={job.id: job for job, _ in jobs},
@@ -185,17 +187,21 @@ async def _evidence(
         runs=await _running(http, house, vms),
         replaced=tuple(trouble.replaced),
         step_seconds=trouble.times.step,
-        **_audit(house.folder / AUDIT),
+        **_audit(house.folder / AUDIT, strange),
     )
 
 
-def _audit(archive: Path) -> dict[str, Any]:
-    """Return what the audit tells of acts, and what is wrong with its chains."""
+def _audit(archive: Path, strange: set[str]) -> dict[str, Any]:
+    """Return what the audit tells of acts on any but the strange objects, and what is wrong with its chains."""
     entries = [json.loads(line) for line in archive.read_text().splitlines()]
-    acts = Counter((entry["job"], entry["act"]) for entry in entries if entry["event"] == "act")
+    acts = [entry for entry in entries if entry["event"] == "act"]
+    theirs = {act["job"] for act in acts if f"{act['target']['kind']}:{act['target']['key']}" in strange}
     answers = [entry for entry in entries if entry["event"] == "answer" and entry["outcome"] == "ok"]
-    answered = Counter((entry["job"], entry["act"]) for entry in answers)
-    return {"audited": acts, "answered": answered, "audit_faults": tuple(faults(entries, whole=True))}
+    audited, answered = (
+        Counter((entry["job"], entry["act"]) for entry in told if entry["job"] not in theirs)
+        for told in (acts, answers)
+    )
+    return {"audited": audited, "answered": answered, "audit_faults": tuple(faults(entries, whole=True))}
 
 
 async def _records(house: House) -> list[tuple[Job, tuple[JobEvent, ...]]]:

@@ -131,9 +131,11 @@ PROMISED = {
     "age served": {"answer_age_seconds": {"source"}},
     "jobs by kind and state": {"jobs_open": {"kind", "state"}, "jobs_ended": {"kind", "state"}},
     "step and job durations": {"job_step_duration_seconds": set(), "job_duration_seconds": {"kind"}},
-    "queue lag, ready, deferred": dict.fromkeys(
-        ("queue_lag_seconds", "queue_ready_steps", "queue_deferred_steps"), set()
-    ),
+    "queue lag, ready, deferred": {
+        "queue_lag_seconds": set(),
+        "queue_ready_steps": set(),
+        "queue_deferred_steps": set(),
+    },
     "oldest": {"oldest_open_job_seconds": {"state"}},
     "fenced saves": {"job_steps": {"outcome"}},
     "swept, leader": {"jobs_swept": set(), "leader_alive": set(), "workers_alive": set()},
