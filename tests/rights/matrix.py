@@ -13,7 +13,7 @@ from gateway.rights.policy_file import parse_selector
 from gateway.tools import CATALOG
 
 SITE = "matrix"
-FACES = ("route", "tools", "modern", "legacy", "plain")
+FACES = ("route", "tools", "modern", "legacy", "plain", "stdio")
 PLACES = ("seen", "hidden", "absent")
 SELECT = ("name=app-*|web-1", "kind=network,network=DMZ", "kind=tenant,tenant=acme", "kind=node,node=node1")
 OWNER, OWNER_ROLE = "ann", "operator"

@@ -1,5 +1,6 @@
 """Whoever calls whatever over any face: each cell is answered as the policy says, what is hidden as what is absent."""
 
+import asyncio
 import contextlib
 import json
 from collections import defaultdict
@@ -10,6 +11,7 @@ from gateway.core.access import CallerKind
 from gateway.rights.issuing import issue
 from gateway.store.api_keys import NewKey
 from gateway.tools import CATALOG
+from gateway.transports.bridge import Bridge, Remote
 from tests.conftest import eventually
 from tests.journeys.inprocess import house
 from tests.rights.matrix import IDS, OWNER, OWNER_ROLE, PLACES, SITE, Subjects, callers, groups, objects_of
@@ -19,11 +21,39 @@ REFUSED = {"unauthorized": "unauthorized", "forbidden": "forbidden", "not_found"
 SAMPLE_EVERY = 23
 
 
+class Piped:
+    """A client that speaks stdio only, and its bridge, inside this process."""
+
+    def __init__(self, gateway, headers):
+        token = headers.get("Authorization", "").removeprefix("Bearer ")
+        self._lines, self._asked = asyncio.Queue(), {}
+        bridge = Bridge(Remote(f"{gateway.url}/mcp"), gateway.http, self._hear, lambda: token)
+        self._running = asyncio.create_task(bridge.run(self._said()))
+
+    async def ask(self, message):
+        """Return the answer to a message, as the bridge writes it."""
+        answer = self._asked[message["id"]] = asyncio.get_running_loop().create_future()
+        self._lines.put_nowait(json.dumps(message).encode())
+        return (await answer).decode()
+
+    async def _said(self):
+        while (line := await self._lines.get()) is not None:
+            yield line
+
+    async def _hear(self, line):
+        self._asked.pop(json.loads(line)["id"]).set_result(line)
+
+    async def end(self):
+        self._lines.put_nowait(None)
+        await self._running
+
+
 class Faces:
     """Every face of one gateway, for every caller of the matrix."""
 
     def __init__(self, gateway, subjects, headers, sessions):
         self.gateway, self.subjects, self.headers, self.sessions = gateway, subjects, headers, sessions
+        self.pipes = {name: Piped(gateway, shown) for name, shown in headers.items()}
 
     async def answer(self, cell):
         """Return the verdict of a cell and the text that its caller reads."""
@@ -36,6 +66,9 @@ class Faces:
         if cell.face == "tools":
             return _over_http(await self.gateway.call("POST", f"/tools/{cell.tool.name}", arguments, headers))
         called = {"name": cell.tool.name, "arguments": arguments}
+        if cell.face == "stdio":
+            message = modern("tools/call", called, name=cell.tool.name)["json"]
+            return _of_reply(await self.pipes[cell.who.name].ask(message))
         if cell.face == "modern":
             told = modern("tools/call", called, name=cell.tool.name)
             return await self._over_mcp("/mcp", told["json"], HEADERS | headers | told["headers"])
@@ -48,14 +81,25 @@ class Faces:
         assert reply.status < 500, text
         if reply.content_type == "text/event-stream":
             text = [line for line in text.splitlines() if line.startswith("data: {")][-1].removeprefix("data: ")
-        told = json.loads(text)
-        return _of_mcp(told["result"]) if "result" in told else (REFUSED.get(told["code"], told["code"]), text)
+        return _of_reply(text)
+
+    async def end(self):
+        for pipe in self.pipes.values():
+            await pipe.end()
 
 
 def _over_http(answered):
     code = answered.body.get("code") if answered.status >= 400 else None
     assert answered.status < 500, answered.text
     return REFUSED.get(code, code or "ok"), answered.text
+
+
+def _of_reply(text):
+    told = json.loads(text)
+    if "result" in told:
+        return _of_mcp(told["result"])
+    code = told.get("code", "unauthorized" if "answered 401" in text else text)
+    return REFUSED.get(code, code), text
 
 
 def _of_mcp(result):
@@ -77,7 +121,9 @@ async def served(sim, settings, tmp_path, whose):
         drives = [(await gateway.get(f"/vms/{vm}/drives")).body[0]["id"] for vm in IDS["vm"][:2]]
         headers = {who.name: await _key(gateway, who) for who in whose}
         sessions = {who.name: await _session(gateway, headers[who.name]) for who in whose if who.role}
-        yield Faces(gateway, Subjects(tuple(jobs), tuple(drives)), headers, sessions)
+        faces = Faces(gateway, Subjects(tuple(jobs), tuple(drives)), headers, sessions)
+        yield faces
+        await faces.end()
 
 
 async def _session(gateway, headers):

@@ -9,7 +9,7 @@ import pytest
 from redis.asyncio.connection import AbstractConnection
 
 from gateway.views.sight import LISTS
-from tests.rights.matrix import callers, groups
+from tests.rights.matrix import FACES, callers, groups
 from tests.rights.test_matrix import served
 
 PARTS = tuple(who for who in callers() if who.name in ("viewer-part", "engineer-part", "admin-part"))
@@ -81,4 +81,4 @@ async def test_what_is_hidden_costs_what_is_absent_costs(sim, settings, tmp_path
 @pytest.mark.parametrize("cold", [False, True], ids=["warm", "cold"])
 async def test_over_every_face_what_is_hidden_costs_what_is_absent_costs(sim, settings, tmp_path, cold):
     async with served(sim, settings, tmp_path, PARTS) as faces:
-        assert await compared(faces, refused(PARTS, ("route", "tools", "modern", "legacy", "plain")), cold=cold) == []
+        assert await compared(faces, refused(PARTS, FACES), cold=cold) == []
