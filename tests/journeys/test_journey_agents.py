@@ -65,10 +65,11 @@ async def test_many_calls_at_once_and_in_one_batch_pass_no_limit(sim, redis_url)
         ]
         answers = await asyncio.gather(*(gateway.call("POST", "/message", batch, agent) for _ in range(2)))
         results = [reply["result"] for answered in answers for reply in answered.body]
-        refused = [result for result in results if result.get("isError")]
-        assert len(await gateway.services.jobs.open()) == 2
-        assert len(refused) == 4
-        assert all("agent_limit" in result["content"][0]["text"] for result in refused)
+        accepted = {result["structuredContent"]["id"] for result in results if not result.get("isError")}
+        refused = [result["content"][0]["text"] for result in results if result.get("isError")]
+        assert accepted == {job.id for job in await gateway.services.jobs.open()}
+        assert len(accepted) == 2
+        assert all("agent_limit" in told for told in refused)
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,19 @@
 """Protected objects, VMs that are never forced, our own VMs and maintenance windows, from the front door."""
 
+from datetime import UTC, datetime
+
 import pytest
 from inprocess import engine_settings, house
 from pydantic import ValidationError
 
+from gateway.core.guard import DAY_NAMES
 from gateway.rights.policy_file import WrongPolicy, parse_policy
 from gateway.settings import Settings
 from gateway.store.own_vms import OwnVms, system_uuid
 from tests.conftest import eventually
+
+CLOSED = f"{DAY_NAMES[(datetime.now(UTC).weekday() + 3) % 7]} 00:00-00:01"
+"""A window that is not open on the day of these tests, nor on the next."""
 
 
 def served(sim, redis_url, *, workers=1, **settings):
@@ -106,7 +112,7 @@ async def test_the_vm_that_a_gateway_runs_on_is_known_to_all_by_its_system_uuid(
 
 
 async def test_outside_the_window_the_next_opening_is_told(sim, redis_url):
-    async with served(sim, redis_url, workers=0, maintenance_windows="web-1 mon 00:00-00:01") as gateway:
+    async with served(sim, redis_url, workers=0, maintenance_windows=f"web-1 {CLOSED}") as gateway:
         refused = (await gateway.call("POST", "/vms/web-1/poweroff")).problem(409, "outside_window")
         assert refused["opens_at"] > await gateway.services.jobs.now()
         assert (await gateway.call("POST", "/vms/web-2/poweroff")).status == 202
@@ -119,7 +125,7 @@ def test_a_window_that_cannot_be_read_is_a_wrong_setting():
 
 async def test_the_policy_file_protects_as_well_and_at_once(sim, redis_url, tmp_path):
     policy = tmp_path / "policy.yml"
-    policy.write_text("protected: [web-1]\nwindows: [web-2 mon 00:00-00:01]\n")
+    policy.write_text(f"protected: [web-1]\nwindows: [web-2 {CLOSED}]\n")
     async with served(sim, redis_url, workers=0, policy_file=policy, allow_anonymous=True) as gateway:
         (await gateway.call("POST", "/vms/web-1/poweroff")).problem(409, "protected")
         (await gateway.call("POST", "/vms/web-2/poweroff")).problem(409, "outside_window")
