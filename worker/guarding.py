@@ -84,10 +84,11 @@ async def _require_owner(services: Services, job: Job) -> None:
             raise NotEnrolled(f"{job.writes_as} has no VergeOS key enrolled any more")
         await _require_right(services, job)
     except Forbidden as refusal:
-        if job.joiners:
+        joiners = (await services.jobs.get(job.id)).joiners  # some may have joined since the step began
+        if joiners:
             with suppress(Forbidden, JobEnded, UnknownJob):  # somebody was quicker
                 await services.jobs.cancel(job.id, job.owner, may_others=False)
-            log.info("job handed over", was=job.owner, now=job.joiners[0].name, why=refusal.detail)
+            log.info("job handed over", was=job.owner, now=joiners[0].name, why=refusal.detail)
             raise Moved(job.id) from None
         raise
 

@@ -111,6 +111,21 @@ async def test_a_worker_that_does_not_know_a_new_key_yet_fails_no_job_of_its(sim
         assert (await ann.sees(job))["state"] == "working"
 
 
+async def test_who_joins_while_a_step_finds_the_owner_s_right_gone_has_the_job(sim, redis_url):
+    async with house(sim, engine_settings(sim, redis_url), workers=0) as gateway:
+        ann, bob, vm = await Holder.of(gateway, "ann"), await Holder.of(gateway, "bob"), sim.vm("web-1")
+        job = await ann.resizes(vm)
+        await ann.revoked()
+
+        class Late(Directory):
+            async def refresh(self, within=0.0):
+                await bob.resizes(vm)
+                await super().refresh(within)
+
+        await advance(replace(gateway.working, directory=Late(gateway.working.directory.keys)), job["id"])
+        assert (await bob.sees(job))["owner"] == "bob"
+
+
 async def test_a_job_under_way_does_nothing_more_once_its_right_is_lost(gateway, people):
     ann, bob, *_ = people
     vm, other = gateway.sim.vm("web-1").ignore_acpi(), gateway.sim.vm("web-2")
