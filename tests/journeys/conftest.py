@@ -113,7 +113,7 @@ class System:
         """Return a job once it has ended."""
 
         async def final():
-            _, job = await self.call("GET", f"/jobs/{job_id}")
+            _, job = await self.call("GET", f"/jobs/{job_id}?wait=5")
             return job if job["state"] in {"completed", "failed", "cancelled"} else None
 
         return await eventually(final, seconds)

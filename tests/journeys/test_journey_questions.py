@@ -94,7 +94,7 @@ async def test_who_said_whether_to_force_is_not_asked(gateway, vm, mode):
     assert (person.asked, result.structured_content["state"]) == ([], "failed")
 
 
-@pytest.mark.parametrize("mode", ["legacy", "auto"])
+@pytest.mark.parametrize("mode", [pytest.param("legacy", marks=pytest.mark.slow), "auto"])
 async def test_a_person_is_asked_over_stdio_as_well(gateway, vm, mode):
     env = os.environ | {
         "VERGEOS_HOST": gateway.sim.url,
