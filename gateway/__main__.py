@@ -50,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     simulated.add_argument("--host", default="127.0.0.1")
     check = add("doctor", "check Redis, VergeOS and the credentials, and say what to mend")
     check.add_argument("--try-credentials", action="store_true", help="try refused credentials once more")
+    check.add_argument("--tools", action="store_true", help="try every read once, and name those that would fail")
     stop = add("freeze", "stop all changes on all replicas; reads go on")
     stop.add_argument("--why", required=True, help="told to everybody whose change is refused")
     stop.add_argument("--until", type=datetime.fromisoformat, help="its end, e.g. 2027-01-31T18:00 (UTC)")

@@ -48,7 +48,14 @@ async def _vergeos(services: Services) -> str:
         return "vergeos     not asked further: Redis does not answer"
     except UpstreamError as exc:
         return f"vergeos     FAILS: {exc.code}: {exc.detail}\n            {exc.next_step}"
-    return f"vergeos     ok, {identity.name or 'unnamed'}, version {version}{await _sight(services)}"
+    trust = _trust(services.settings)
+    return f"vergeos     ok, {identity.name or 'unnamed'}, version {version}, {trust}{await _sight(services)}"
+
+
+def _trust(settings: Settings) -> str:
+    if not settings.base_url.startswith("https://"):
+        return "plain HTTP"
+    return "certificate verified" if settings.vergeos_verify_ssl else "certificate NOT verified (VERGEOS_VERIFY_SSL)"
 
 
 async def _budget(services: Services) -> str:

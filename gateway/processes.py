@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydantic import SecretStr, ValidationError
 
-from gateway import __version__, access_commands, app, doctor, guard_commands
+from gateway import __version__, access_commands, app, doctor, guard_commands, trial
 from gateway.core.errors import GatewayError
 from gateway.services import Services, open_services
 from gateway.settings import SIMULATED, Settings
@@ -166,6 +166,10 @@ async def diagnose(settings: Settings, options: argparse.Namespace) -> None:
     """Check what the gateway needs and print what to mend."""
     async with open_backend(settings) as backend, open_services(settings, backend, worker=True) as services:
         print(await doctor.examine(services, backend, try_credentials=options.try_credentials))
+    if options.tools:
+        logs.configure("CRITICAL")  # what fails stands in the report
+        async with open_backend(settings) as backend, open_services(settings, backend) as services:
+            print(await trial.tried(services))
 
 
 @asynccontextmanager

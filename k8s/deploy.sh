@@ -71,7 +71,7 @@ if $check; then
     gateway=${VERGEOS_GATEWAY:-$here/../.venv/bin/vergeos-gateway}
     command -v "$gateway" >/dev/null || die "$gateway is not there: make .venv/installed, or --skip-check"
     say "VergeOS as it is seen from here"
-    found=$(STATE_DIR=$work/state REDIS_URL='' "$gateway" doctor) || die "the check failed: $found"
+    found=$(STATE_DIR=$work/state REDIS_URL='' "$gateway" doctor --tools) || die "the check failed: $found"
     sed 's/^/   /; s/; NO WORKER RUNS.*//' <<<"$found" >&2
     if grep -q FAILS <<<"$found"; then die "VergeOS cannot be used like this; mend it, or --skip-check"; fi
 fi

@@ -1,10 +1,12 @@
 """`vergeos-gateway doctor` says what stands in the way, and what to do about it."""
 
+import re
+
 import pytest
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
-from gateway import doctor
+from gateway import doctor, trial
 from gateway.core.spender import Kind, Spender
 from gateway.core.times import EngineTimes
 from gateway.services import open_services
@@ -86,6 +88,15 @@ async def test_a_key_that_sees_less_than_the_platform_counts_is_told(sim, settin
     sim.add_account("part", "part", "part-key", visible_vms={34})
     told = await report(settings.model_copy(update={"vergeos_api_key": SecretStr("part-key")}))
     assert "sees only 1 of" in told
+
+
+async def test_every_read_is_tried_and_those_that_would_fail_are_named(sim, settings):
+    sim.fault("status", path=r"/volumes\b", status=403, count=None)
+    async with open_backend(settings) as backend, open_services(settings, backend) as services:
+        told = await trial.tried(services)
+    assert re.search(r"2\d reads tried with this key, 1 of them would fail", told)
+    assert "list_volumes WOULD FAIL: vergeos_forbidden" in told
+    assert sim.actions == []
 
 
 @pytest.mark.parametrize("down", ["vergeos", "redis"])

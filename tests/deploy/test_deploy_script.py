@@ -128,7 +128,8 @@ async def test_vergeos_is_looked_at_first(deploy, sim, tmp_path):
     }
     seen = await asyncio.to_thread(deploy, **good)
     assert seen.returncode == 0, seen.stderr
-    assert "vergeos     ok" in seen.stderr
+    assert re.search(r"vergeos     ok, .* version [\d.]+, plain HTTP", seen.stderr)
+    assert "reads tried with this key, 0 of them would fail" in seen.stderr
     blind = await asyncio.to_thread(deploy, **{**good, "VERGEOS_API_KEY": "wrong"})
     assert blind.returncode == 1
     assert "cannot be used like this" in blind.stderr
