@@ -19,7 +19,10 @@ class AgentStops:
     in_a_day: int = 0
 
     async def watch(self, pipe: Any, keys: Keys, wish: Wish, agent: str | None, now: float) -> str | None:
-        """Watch and return the key that counts this wish; None where it counts for nothing. Raises `AgentLimit`."""
+        """Watch and return the key that counts this wish; None where it counts for nothing.
+
+        Raises `AgentLimit`, and `WatchError` where the very call may have been accepted meanwhile.
+        """
         if agent is None or not stops(wish):
             return None
         key = keys.agent_stops(agent)
@@ -30,6 +33,7 @@ class AgentStops:
         ):
             latest = await pipe.zrevrangebyscore(key, "+inf", f"({now - seconds}", withscores=True)
             if most and len(latest) >= most:
+                await _require_unchanged(pipe)
                 raise AgentLimit(
                     f"agent {agent} has stopped {len(latest)} in {span}; without a person it may stop {most}",
                     retry_after=latest[most - 1][1] + seconds - now,
@@ -42,6 +46,13 @@ class AgentStops:
         pipe.zadd(key, {job_id: now})
         pipe.zremrangebyscore(key, "-inf", now - DAY_SECONDS)
         pipe.expire(key, DAY_SECONDS)
+
+
+async def _require_unchanged(pipe: Any) -> None:
+    """Raise `WatchError` where something that is watched has changed."""
+    pipe.multi()
+    pipe.time()
+    await pipe.execute()
 
 
 ANY_NUMBER = AgentStops()
