@@ -145,11 +145,22 @@ class Services:
         standing = await places(self.jobs, jobs)
         return [job.view(standing.get(job.id)) for job in jobs]
 
-    async def outage(self) -> str | None:
-        """Return what a person is told while VergeOS cannot be seen, None while it can. Raises `StoreError`."""
+    @property
+    def guarded(self) -> bool:
+        """Whether callers must prove who they are."""
+        settings = self.settings
+        return bool(settings.oidc_issuer) or settings.listens_beyond_loopback or self.directory.keys_in_use
+
+    async def outage(self, *, of_all: bool = True) -> str | None:
+        """Return what a person is told while VergeOS cannot be seen, None while it can. Raises `StoreError`.
+
+        What becomes of the jobs is for who may see `of_all`: it counts them.
+        """
         since = await self.watching.blind_since()
         if since is None:
             return None
+        if not of_all:
+            return outage_words(since, await self.jobs.now(), held=0, unbegun=0)
         waiting, now, times = await backlog(self.jobs), await self.jobs.now(), self.settings.times
         return outage_words(
             since,

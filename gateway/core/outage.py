@@ -1,5 +1,6 @@
 """What a person is told while VergeOS cannot be seen: since when, what is held, what will not happen."""
 
+import math
 from datetime import UTC, datetime
 
 DAY_SECONDS = 86_400
@@ -13,7 +14,7 @@ def outage_words(
     unbegun: int,
     expire_first: float | None = None,
     expire_last: float | None = None,
-    gap_asks_after: float,
+    gap_asks_after: float = math.inf,
 ) -> str:
     """Return one sentence about an outage that began at `since`; times are Unix seconds, told in UTC.
 

@@ -77,7 +77,7 @@ async def list_jobs(
         next=await _sealed(call, found.next) if sealed and found.next is not None else found.next,
         as_of=await services.jobs.now(),
         source=Source.LIVE,
-        note=await services.outage(),
+        note=await services.outage(of_all=seen is None),
     )
 
 

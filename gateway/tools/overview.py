@@ -89,7 +89,7 @@ async def get_overview(call: Call) -> Reading[Overview]:
         oldest_seconds=round(max(now - as_of, 0.0), 1),
         unseen_seconds=None if since is None else round(max(now - since, 0.0), 1),
         requests_left=services.vergeos.governor.requests_left,
-        outage=await services.outage(),
+        outage=await services.outage(of_all=seen is None),
         frozen=None if freeze is None else freeze.told(),
         hidden=None
         if views.limited

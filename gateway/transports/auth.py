@@ -194,8 +194,7 @@ class Door:
     @property
     def required(self) -> bool:
         """Whether callers must prove who they are."""
-        settings = self.services.settings
-        return bool(settings.oidc_issuer) or settings.listens_beyond_loopback or self.services.directory.keys_in_use
+        return self.services.guarded
 
     @property
     def _within(self) -> float:

@@ -89,16 +89,19 @@ async def metrics(request: web.Request) -> web.Response:
 async def _seen(services: Services) -> tuple[bool, dict[str, str]]:
     """Return whether Redis answers within a second, and both it and VergeOS in words.
 
-    What is said of VergeOS is what its last request showed to any process: a probe asks it nothing.
+    What is said of VergeOS is what its last request showed to any process: a probe asks it nothing. Where callers must
+    prove who they are, a probe, which need not, hears of no job and no person.
     """
+    everything = not services.guarded or services.settings.allow_anonymous
     try:
         async with asyncio.timeout(REDIS_SECONDS):
-            blind_since, outage = await services.watching.blind_since(), await services.outage()
+            blind_since, outage = await services.watching.blind_since(), await services.outage(of_all=everything)
             freeze = await services.freezing.present()
     except (StoreError, TimeoutError):
         return False, {"redis": "does not answer", "vergeos": "not known while Redis does not answer"}
     vergeos = "no trouble known" if blind_since is None else f"has not answered since {moment(blind_since)}"
-    told = {"outage": outage, "changes": None if freeze is None else freeze.told()}
+    changes = None if freeze is None else freeze.told() if everything else "frozen"
+    told = {"outage": outage, "changes": changes}
     return True, {"redis": "ok", "vergeos": vergeos, **{name: words for name, words in told.items() if words}}
 
 

@@ -167,6 +167,24 @@ async def test_a_denied_object_stays_hidden_once_it_is_gone_and_nobody_knows_its
             assert [job["target"]["name"] for job in listed] == ["mail-1"]
 
 
+async def test_while_vergeos_is_away_who_sees_a_part_and_a_probe_hear_of_no_jobs(gateway, ann, root):
+    gateway.sim.vm(39).start().ignore_acpi()
+    await gateway.accepted("POST", "/vms/39/poweroff", {"wait_timeout": 600}, root)
+    await gateway.call("PUT", "/freeze", {"why": "a fire in rack 7"}, root)
+    for headers in (root, ann):
+        await gateway.call("GET", "/overview", headers=headers)
+    gateway.sim.down = True
+    await eventually(lambda: gateway.services.watching.blind_since())
+    for headers, told_of in ((root, True), (ann, False)):
+        words = (await gateway.call("GET", "/jobs", headers=headers)).headers["X-Note"]
+        assert words.startswith("site unreachable since ")
+        assert ("; 1 " in words) is told_of
+        assert (await gateway.call("GET", "/overview", headers=headers)).body["outage"] == words
+    for path in ("/health", "/readyz"):
+        probed = (await gateway.get(path)).body
+        assert (probed["outage"], probed["changes"]) == (words, "frozen")
+
+
 async def test_a_cursor_of_one_caller_is_nothing_to_another_and_names_no_hidden_job(gateway, ann, root):
     eve = await key(gateway, "eve", select=("name=app-*|mail-1",))
     hidden = (await gateway.call("POST", "/vms/39/poweroff", {}, root)).body["id"]
