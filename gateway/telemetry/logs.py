@@ -97,7 +97,7 @@ def line(level: int, event: str, **fields: Any) -> None:
         return
     told = {**_FIELDS.get(), **fields, "event": event, "level": logging.getLevelName(level).lower()}
     told["timestamp"] = datetime.now(UTC)
-    _lines.add(orjson.dumps(told, option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE).decode())
+    _lines.add(str, orjson.dumps(told, option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE).decode())
     if level >= logging.WARNING:
         _lines.flush()
 
@@ -107,15 +107,17 @@ class UsualLine:
 
     def __init__(self, event: str, process: str, **same: str) -> None:
         self._event, self._process, self._same = event, process, same
-        text = orjson.dumps({"event": event, "level": "info", **same})[:-1].decode().replace("%", "%%")
-        self._text = f'{text},"call":"{process}-%x","seconds":%.6f,"timestamp":"%s"}}\n'
+        self._text = orjson.dumps({"event": event, "level": "info", **same})[:-1].decode() + f',"call":"{process}-'
 
     def tell(self, call: int, seconds: float) -> None:
         """Log it of the process's call of this number."""
         if _lines is None or _FIELDS.get():
             line(logging.INFO, self._event, **self._same, call=f"{self._process}-{call:x}", seconds=round(seconds, 6))
         elif _root.isEnabledFor(logging.INFO):
-            _lines.add(self._text, call, seconds, _moment(int(time.time() * 1000)))
+            _lines.add(self._made, call, seconds, time.time())
+
+    def _made(self, call: int, seconds: float, now: float) -> str:
+        return f'{self._text}{call:x}","seconds":{seconds:.6f},"timestamp":"{_moment(int(now * 1000))}"}}\n'
 
 
 @lru_cache(maxsize=2)

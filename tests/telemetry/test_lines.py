@@ -13,7 +13,7 @@ import pytest
 from gateway.telemetry.lines import MOST_HELD, Lines
 from tests.telemetry.test_observed import paths
 
-LINE, WRITTEN = '{"n":%05d}\n', b'{"n":%05d}\n'
+LINE, WRITTEN = '{{"n":{:05}}}\n'.format, b'{"n":%05d}\n'
 
 
 @pytest.fixture
@@ -58,6 +58,7 @@ async def test_many_lines_come_in_order_and_few_at_a_time(pipe):
             assert chunk.endswith(b"\n")
             assert chunk.count(b"\n") <= MOST_HELD
             read += chunk
+    assert len(asyncio.get_running_loop()._scheduled) <= 1  # more would each cut a later lot in two
     pipe.lines.flush()
     assert read + pipe.read() == b"".join(WRITTEN % n for n in range(5_000))
 
@@ -92,7 +93,7 @@ def test_a_loop_that_ended_leaves_its_lines_to_who_flushes(pipe):
 def test_a_file_that_takes_nothing_harms_nobody():
     ours, theirs = os.pipe()
     os.close(ours)
-    Lines(theirs).add("lost\n")
+    Lines(theirs).add(LINE, 1)
     os.close(theirs)
 
 
