@@ -207,8 +207,11 @@ async def test_a_gateway_and_a_worker_that_are_read_only_change_nothing(sim, red
 
 async def test_the_command_line_freezes_and_unfreezes(settings, sim, capsys):
     async with house(sim, settings, workers=0) as gateway:
-        await guard_commands.freeze(settings, argparse.Namespace(why="upgrade", until=None))
-        assert "at the command line" in (await gateway.get("/health")).body["changes"]
+        until = datetime.fromisoformat("2999-01-31T18:00")  # as the command line reads it: UTC
+        await guard_commands.freeze(settings, argparse.Namespace(why="upgrade", until=until))
+        changes = (await gateway.get("/health")).body["changes"]
+        assert "at the command line" in changes
+        assert changes.endswith("upgrade, until 2999-01-31T18:00:00+00:00")
         await guard_commands.unfreeze(settings, argparse.Namespace())
         assert "changes" not in (await gateway.get("/health")).body
     told = capsys.readouterr().out
