@@ -60,6 +60,7 @@ class Visitors:
 
     async def leave(self) -> list[str]:
         """Return who has not met what he came for, having waited for him; nothing of theirs is open or frozen then."""
+        self._met["_leave_off"].clear()  # once more: what a killed worker had counted is lost, and now none is killed
         with suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE_SECONDS):
                 await asyncio.gather(*(met.wait() for met in self._met.values()))
