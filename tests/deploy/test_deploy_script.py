@@ -120,6 +120,7 @@ def test_what_is_missing_or_wrong_is_said_before_anything_is_done(deploy, option
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 async def test_vergeos_is_looked_at_first(deploy, sim, tmp_path):
     good = {
         "VERGEOS_HOST": sim.url,
@@ -159,6 +160,7 @@ def cluster(tmp_path, session_redis, redis):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 async def test_a_second_run_changes_nothing_and_a_later_one_what_was_asked_for_alone(cluster, tmp_path):
     """The keys made at first are kept, and pods are replaced when their settings or secrets change, and only then."""
     said, changed = await asyncio.to_thread(cluster)
