@@ -38,7 +38,7 @@ def run(tmp_path, sim, redis_url):
     async def commands(*lines):
         words = [sys.executable, "-c", ONE_AFTER_THE_OTHER, json.dumps([line.split() for line in lines])]
         done = await asyncio.to_thread(
-            subprocess.run, words, env=environment, capture_output=True, text=True, timeout=30, check=True
+            subprocess.run, words, env=environment, capture_output=True, text=True, timeout=50, check=True
         )
         return json.loads(done.stdout)
 
