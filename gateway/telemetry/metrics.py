@@ -38,6 +38,7 @@ class Metrics:
         self._declare_listeners(self.registry)
         self._declare_process(self.registry)
         self._callers: dict[str, str] = {}
+        self._ages: dict[str, Spread] = {}
         self._called: dict[tuple[str, str, str, str], tuple[Count, Count, Spread]] = {}
 
     def _declare_calls(self, registry: CollectorRegistry) -> None:
@@ -224,7 +225,7 @@ class Metrics:
 
     def answered(self, source: str, age_seconds: float) -> None:
         """Count one answer that was made of what VergeOS told so long ago."""
-        self.answer_age.labels(source).add(age_seconds)
+        (self._ages.get(source) or self._ages.setdefault(source, self.answer_age.labels(source))).add(age_seconds)
 
     def audited(self, event: str) -> None:
         """Count one entry of the audit."""

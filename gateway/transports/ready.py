@@ -28,7 +28,7 @@ class Ready:
     as_of: float | None = None
     tag: str = field(init=False)
     _heads: Mapping[int, bytes] = field(init=False)
-    _latest: dict[int, tuple[int, int, "_Sent"]] = field(init=False, default_factory=dict)
+    _latest: dict[int, tuple[int, int, "_Sent"]] = field(init=False, default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         tag = f'"{hashlib.sha256(self.body).hexdigest()[:24]}"'

@@ -8,6 +8,7 @@ import operator
 from collections.abc import Callable, Hashable
 from typing import Any
 
+from gateway.telemetry.tallies import Count
 from gateway.views.declared import View
 from gateway.views.reads import CallReads
 from gateway.views.rows import Rows
@@ -22,10 +23,10 @@ Standing = Callable[[View[Any], float | None], Rows[Any] | None]
 class Kept:
     """The answers that one process keeps."""
 
-    def __init__(self, standing: Standing, count: Callable[[View[Any]], None]) -> None:
+    def __init__(self, standing: Standing, reads_of: Callable[[View[Any]], Count]) -> None:
         self._standing = standing
-        self._count = count
-        self._made_of: dict[Hashable, tuple[tuple[View[Any], bool], ...]] = {}
+        self._reads_of = reads_of
+        self._made_of: dict[Hashable, tuple[tuple[View[Any], bool, Count], ...]] = {}
 
     def get(self, call: Hashable, seen_as: Hashable, max_age: float | None) -> Any:
         """Return the answer of this call, None where there is none that may still be shown.
@@ -37,7 +38,7 @@ class Kept:
         if views is None:
             return None
         standing = []
-        for view, seen in views:
+        for view, seen, _ in views:
             rows = self._standing(view, max_age if seen else None)
             if rows is None:
                 return None
@@ -45,8 +46,8 @@ class Kept:
         others, answer = standing.pop().answers.get(key, (None, None))
         if others is None or len(others) != len(standing) or any(map(operator.is_not, others, standing)):
             return None
-        for view, _ in views:
-            self._count(view)
+        for _, _, reads in views:
+            reads.value += 1
         return answer
 
     def put(self, call: Hashable, seen_as: Hashable, reads: CallReads, answer: object) -> None:
@@ -55,7 +56,7 @@ class Kept:
             return
         _make_room(self._made_of, CALLS_KNOWN)
         key = call, seen_as
-        self._made_of[key] = tuple((view, seen) for view, _, seen in reads.noted)
+        self._made_of[key] = tuple((view, seen, self._reads_of(view)) for view, _, seen in reads.noted)
         *others, last = (rows for _, rows, _ in reads.noted)
         _make_room(last.answers, ANSWERS_A_VIEW)
         last.answers[key] = others, answer

@@ -55,7 +55,7 @@ class Views(Reads):
         self._vms = Reader(VMS, self._around)
         self._readers: dict[str, Reader[Any]] = {}
         self._lookups = Lookups(clock)
-        self.kept = Kept(self._standing, lambda view: metrics.read(view.kind, KEPT))
+        self.kept = Kept(self._standing, lambda view: metrics.reads.labels(view.kind, KEPT))
 
     async def known(self, view: View[T], *, max_age: float | None = None) -> Rows[T] | None:
         """Return a view's rows from memory or Redis, None where neither has any this fresh; never asks VergeOS."""

@@ -15,6 +15,7 @@ from gateway.core.errors import UpstreamError, VergeOSUnreachable
 from gateway.core.vm import VmRow
 from gateway.store.connection import serving_json
 from gateway.store.rows import Head, ViewStore
+from gateway.telemetry.tallies import Count
 from gateway.views.declared import View
 from gateway.views.kept import Kept
 from gateway.views.reader import Reader
@@ -247,7 +248,7 @@ SIGHTS = st.one_of(st.none(), st.frozensets(st.sampled_from(list(VMS))).map(Sees
 def test_nobody_is_shown_what_was_made_for_another_sight(calls):
     async def story():
         memory = Memory()
-        kept = Kept(lambda view, max_age: memory.listed, lambda view: None)
+        kept = Kept(lambda view, max_age: memory.listed, lambda view: Count())
         for sight, call in calls:
             reads = CallReads(memory, sight=sight)
             seen = {one.id for one in (await reads.vms()).rows}
