@@ -124,7 +124,8 @@ async def test_an_answer_to_no_question_is_refused(lamps):
 
 async def test_a_yes_needs_the_permission_that_the_graver_choice_needs(lamps, monkeypatch):
     operator = Caller("olga", frozenset({Permission.READ, Permission.OPERATE}))
-    monkeypatch.setattr("gateway.transports.events.caller_of", lambda _request: operator)
+    for module in ("events", "rest_call"):
+        monkeypatch.setattr(f"gateway.transports.{module}.caller_of", lambda _request: operator)
     job_id = await lamps.new_job()
     await lamps.ask(job_id)
     await problem(await lamps.post(f"/jobs/{job_id}/input", json={"answer": True}), 403, "forbidden")

@@ -96,7 +96,7 @@ class Bounded:
     """As much of the services as the application is built with."""
 
     def __init__(self, settings):
-        self.settings, self.metrics, self.limits = settings, Metrics(), None
+        self.settings, self.metrics, self.limits, self.noticing = settings, Metrics(), None, None
 
 
 def test_the_setting_bounds_what_every_face_serves(settings):
