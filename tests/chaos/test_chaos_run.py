@@ -14,7 +14,7 @@ from tests.deploy.questions import strange_labels
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 async def test_forty_jobs_survive_four_kills_and_everything_else_and_every_panel_has_data_of_it(tmp_path):
     program("prometheus", "apt install prometheus")
     outcome = await run(make_plan(1, jobs=40, vms=12, kills=4), speed=3.0, folder=tmp_path, watched=True)

@@ -22,12 +22,12 @@ VISITED = 4  # VMs of the visitors alone
 READS = ("vms", "nodes", "cluster/stats", "cluster/status", "alarms", "logs", "overview", "networks", "vms/no-such-vm")
 READERS = 3  # who read the same at once
 NEW_SECONDS = 5  # a reader takes nothing older
-AWAY_SECONDS = 30.0  # of VergeOS at most: longer than one VM's view lives, also while the hour is nearly spent
+AWAY_SECONDS = 60.0  # of VergeOS at most: longer than one VM's view lives, also while the hour is nearly spent
 THINKS_SECONDS = 3.0  # before a person answers
 FROZEN_SECONDS, THAWED_SECONDS = 3.0, 60.0
 ANSWER_SECONDS = 30.0
 HEARD_SECONDS = 5.0  # until whoever was cut off comes back
-PAUSE_SECONDS, PATIENCE_SECONDS = 0.5, 120.0
+PAUSE_SECONDS, PATIENCE_SECONDS = 0.5, 300.0
 KINDS = {"ann": "person", "crowd": "machine", "bot": "agent"}
 UNKNOWN = {"Authorization": "Bearer vgw_nobody"}
 HELLO = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "visitor", "version": "1"}}
@@ -68,20 +68,23 @@ class Visitors:
             task.cancel()
         await asyncio.gather(*self._coming, return_exceptions=True)
         await self._insist("DELETE", "freeze")
-        missed = [f"visitor {name} met nothing" for name, met in self._met.items() if not met.is_set()]
-        missed += [] if await self._sees_old() else ["no visitor was told what is stale"]
         for job in self.jobs:
             await self._insist("POST", f"jobs/{job}/cancel")
-        return missed
+        for job in self.jobs:  # one that ends later would make forgotten what is to be told as stale
+            await self._ended(job)
+        missed = [f"visitor {name} met nothing" for name, met in self._met.items() if not met.is_set()]
+        return missed if await self._sees_old() else [*missed, "no visitor was told what is stale"]
 
     async def _sees_old(self) -> bool:
         """While VergeOS is away somebody is told what was known of a VM before, and that it is old."""
         await self._insist("GET", f"vms/{self.plagued}")
         async with self.trouble.away():
             for _ in range(round(AWAY_SECONDS / PAUSE_SECONDS)):
-                async with self.http.get(f"{self.house.door}/vms/{self.plagued}", headers=self.keys["ann"]) as response:
-                    if response.headers.get("X-Source") == "stale":
-                        return True
+                url = f"{self.house.door}/vms/{self.plagued}"
+                with suppress(*AWAY):
+                    async with self.http.get(url, headers=self.keys["ann"]) as response:
+                        if response.headers.get("X-Source") == "stale":
+                            return True
                 await asyncio.sleep(PAUSE_SECONDS)
         return False
 

@@ -50,6 +50,7 @@ async def ask(known: Prometheus, since: float, until: float) -> Answers:
     """Ask every panel's queries and every rule's about the time between two moments (Unix seconds)."""
     asked = Answers()
     step = max(1, math.ceil((until - since) / MOST_POINTS))
+    until += step  # or what was scraped last lies behind the last point
     for board, panels in boards():
         shown = []
         for panel in panels:
