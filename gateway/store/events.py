@@ -208,9 +208,10 @@ class Feed:
     def _hand_out(self, fields: dict[bytes, bytes]) -> None:
         if b"view" in fields:
             changed = orjson.loads(fields[b"view"])
-            self._changed_view(changed["view"], changed["generation"])
-            if not changed.get("same", False):
-                self._note(changed["view"])
+            view, generation = changed["view"], changed["generation"]
+            if not changed.get("same", False):  # whoever remembers the rows may show them to the end of their life
+                self._changed_view(view, generation)
+                self._note(view)
         elif b"job" in fields:
             event = JobEvent.model_validate_json(fields[b"job"])
             for follower in self._followers.get(event.job_id, ()):

@@ -295,7 +295,7 @@ class ViewStore:
             pipe.hset(self._keys.view_rows(name), key, row)
 
     def _tell(self, pipe: RedisClient, name: str, generation: int, *, same: bool = False) -> None:
-        """Let the view live on, and every process drop what it remembers of it; `same`: its rows are as before."""
+        """Let the view live on, and every process drop what it remembers of it unless its rows are the `same`."""
         pipe.expire(self._keys.view(name), VIEW_SECONDS)
         pipe.expire(self._keys.view_rows(name), VIEW_SECONDS)
         event = orjson.dumps({"view": name, "generation": generation} | ({"same": True} if same else {}))

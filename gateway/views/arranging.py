@@ -1,6 +1,7 @@
 """Rows between their forms: what is stored of each, the row itself, and all of them in order; in short slices."""
 
 import asyncio
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import TypeVar
@@ -15,10 +16,20 @@ from gateway.views.rows import Rows
 T = TypeVar("T", bound=BaseModel)
 
 
-async def written(rows: Iterable[T]) -> dict[bytes, T]:
-    """Return the rows by what is stored of each."""
-    found = list(rows)
-    return dict(zip(await in_slices(found, _json), found, strict=True))
+async def written(rows: Iterable[T], known: Mapping[bytes, T]) -> dict[bytes, T]:
+    """Return the rows by what is stored of each; in place of those that are `known` the known ones.
+
+    Each is let go as it is written: to let go of thousands at once takes as long as some slices.
+    """
+    left = deque(rows)
+    del rows
+
+    def write(_: int) -> tuple[bytes, T]:
+        row = left.popleft()
+        json = row.model_dump_json().encode()
+        return json, known.get(json, row)
+
+    return dict(await in_slices(range(len(left)), write))
 
 
 async def parsed(view: View[T], stored: Iterable[bytes], known: Mapping[bytes, T]) -> dict[bytes, T]:
@@ -75,7 +86,3 @@ def _stays(view: View[T], before: Rows[T], row: T | None) -> bool:
     """Tell whether a changed row has the place that it had."""
     old = None if row is None else before.by_key.get(view.key(row))
     return old is not None and row is not None and view.order(old) == view.order(row)
-
-
-def _json(row: BaseModel) -> bytes:
-    return row.model_dump_json().encode()

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from gateway.core.answer import Source
 from gateway.core.errors import StoreError, UpstreamError, VergeOSBusy
 from gateway.vergeos import spending
+from gateway.vergeos.slices import in_slices
 from gateway.views.arranging import arranged, parsed, rearranged, written
 from gateway.views.declared import View
 from gateway.views.remembered import Flight, Memo, Moment, Surroundings, cannot_be_asked
@@ -40,6 +41,11 @@ class Reader(Generic[T]):
     def _lifetime(self) -> float:
         """How many seconds its rows may be served."""
         return self._around.pace.lifetime(self._view.lifetime_seconds)
+
+    @property
+    def _parsed(self) -> Mapping[bytes, T]:
+        """The rows that are remembered, by what is stored of each."""
+        return {} if self._memo is None else self._memo.parsed
 
     @property
     def idle(self) -> bool:
@@ -263,14 +269,15 @@ class Reader(Generic[T]):
         stored = await self._around.store.load(self._view.name)
         if stored is None:
             return None
-        rows = await parsed(self._view, stored.rows.values(), {} if self._memo is None else self._memo.parsed)
+        rows = await parsed(self._view, stored.rows.values(), self._parsed)
         return await self._remember(rows, stored.generation, stored.as_of, moment.at - (moment.head.now - stored.as_of))
 
     async def _refill(self, moment: Moment) -> Rows[T] | None:
         """Ask VergeOS and store what it says; None where that is refused, or was changed again already."""
         name, head = self._view.name, moment.head
         found = await self._asked()
-        rows = {str(self._view.key(row)): json for json, row in found.items()}
+        keys = await in_slices(list(found.values()), lambda row: str(self._view.key(row)))
+        rows = dict(zip(keys, found, strict=True))
         try:
             stored = await self._around.store.replace(name, rows, as_of=head.now, begun_generation=head.generation)
         except StoreError:
@@ -300,13 +307,16 @@ class Reader(Generic[T]):
     async def _asked(self) -> dict[bytes, T]:
         """Ask VergeOS; return the rows by what is stored of each."""
         with spending.refilling(self._view.name, self._lifetime):
-            return await written(await self._view.query(self._around.vergeos))
+            return await written(await self._view.query(self._around.vergeos), self._parsed)
 
     async def _remember(
         self, found: Mapping[bytes, T], generation: int, as_of: float, asked_at: float
     ) -> Rows[T] | None:
         """Keep and return rows; None where a later change is known."""
-        rows = await arranged(self._view, found.values(), generation=generation, as_of=as_of)
+        if self._memo is not None and self._parsed.keys() == found.keys():
+            rows = self._memo.rows.read_again(generation, as_of)
+        else:
+            rows = await arranged(self._view, found.values(), generation=generation, as_of=as_of)
         return self._keep(rows, found, asked_at)
 
     async def _remember_alone(self, found: Mapping[bytes, T], as_of: float, asked_at: float) -> Rows[T]:

@@ -34,6 +34,14 @@ class Rows(Generic[T]):
     looked: dict[str, Any] = field(default_factory=dict, compare=False)
     answers: dict[Hashable, Any] = field(default_factory=dict, compare=False)
 
+    def read_again(self, generation: int, as_of: float) -> Self:
+        """Return the very same rows as VergeOS told them at a later time."""
+        return dataclasses.replace(self.told_as(Source.CACHE), generation=generation, as_of=as_of)
+
+    def bare(self) -> Self:
+        """Return the same rows without anything that was made of them."""
+        return dataclasses.replace(self, rendered={}, looked={}, answers={})
+
     def told_as(self, source: Source, older_because: str = "") -> Self:
         """Return the same rows from another source; they render anew, since an answer may tell its source."""
         return dataclasses.replace(self, source=source, older_because=older_because, rendered={}, answers={})

@@ -105,16 +105,22 @@ class Sight:
 
     async def _looked(self, view: View[T], rows: Rows[T]) -> Rows[T]:
         """Decide what is seen, in short slices, and of a row that was decided before as then."""
-        keep, last = self._keep(view, await self._around()), rows.looked.get(self._right.token)
-        if last is not None and last.made_of == self._made_of(view):
+        last: Looked | None = rows.looked.get(self._right.token)
+        if last is not None and last.made_of != self._made_of(view):
+            last = None
+        if last is not None and last.before is rows.rows:
+            return last.again(rows)
+        keep = self._keep(view, await self._around())
+        if last is not None:
             keep = last.first(view, keep)
         shown = tuple(row for row in await in_slices(rows.rows, keep) if row is not None)
         by_key, by_name = await indexed(view, shown)
+        seen = dataclasses.replace(rows, rows=shown, by_key=by_key, by_name=by_name).bare()
         if view.name in KINDS:
             if len(rows.looked) >= RIGHTS_KEPT:
                 rows.looked.clear()
-            rows.looked[self._right.token] = Looked(self._made_of(view), rows.by_key, by_key)
-        return dataclasses.replace(rows, rows=shown, by_key=by_key, by_name=by_name, rendered={}, looked={}, answers={})
+            rows.looked[self._right.token] = Looked(self._made_of(view), rows.rows, rows.by_key, seen.bare())
+        return seen
 
     def _made_of(self, view: View[Any]) -> tuple[tuple[int, float], ...]:
         return tuple((known.generation, known.as_of) for known in map(self._of, self.needs(view)))
@@ -224,21 +230,27 @@ class Sight:
 
 @dataclasses.dataclass(frozen=True)
 class Looked:
-    """What somebody of one right saw of a list lately, of all the rows that it had, both by their keys.
+    """What somebody of one right saw of a list lately, of all the rows that it had before, also by their keys.
 
     It was `made_of` readings of other views besides.
     """
 
     made_of: tuple[tuple[int, float], ...]
-    before: Mapping[int | str, Any]
-    seen: Mapping[int | str, Any]
+    before: tuple[Any, ...]
+    before_by_key: Mapping[int | str, Any]
+    seen: Rows[Any]
+
+    def again(self, rows: Rows[Any]) -> Rows[Any]:
+        """Return what is seen of the very same rows, as fresh as those."""
+        seen = self.seen
+        return dataclasses.replace(rows, rows=seen.rows, by_key=seen.by_key, by_name=seen.by_name).bare()
 
     def first(self, view: View[Any], keep: Keep) -> Keep:
         """Return what does as `keep`, but for rows that are still the same."""
 
         def known(row: Any) -> Any:
             key = view.key(row)
-            return self.seen.get(key) if self.before.get(key) is row else keep(row)
+            return self.seen.by_key.get(key) if self.before_by_key.get(key) is row else keep(row)
 
         return known
 

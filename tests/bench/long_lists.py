@@ -2,7 +2,7 @@
 
 The slowest percent of `GET /vms` while the list is read anew without a pause, against that of the same gateway left
 alone; and the memory of a gateway that has the list, its first page and some single VMs. The simulator has a process
-of its own, so that its work does not count as ours.
+of its own that comes last where all want a core, so that its work does not count as ours: a VergeOS has its own cores.
 """
 
 import sys
@@ -26,6 +26,7 @@ from tests.bench.reads import limited_caller
 from tests.conftest import free_port
 
 FEW, MANY = 100, 10_000
+AT_LAST = ("nice", "-n", "15")
 UNLIMITED = {"VERGEOS_REQUESTS_PER_SECOND": "0", "VERGEOS_REQUESTS_PER_HOUR": "0"}
 
 
@@ -33,7 +34,7 @@ UNLIMITED = {"VERGEOS_REQUESTS_PER_SECOND": "0", "VERGEOS_REQUESTS_PER_HOUR": "0
 def simulator(vms: int) -> Iterator[str]:
     """Run a simulated VergeOS during the block; yield its URL."""
     port = free_port()
-    with process(sys.executable, "-m", "gateway", "simulator", "--vms", str(vms), "--port", str(port)):
+    with process(*AT_LAST, sys.executable, "-m", "gateway", "simulator", "--vms", str(vms), "--port", str(port)):
         wait_for(f"http://127.0.0.1:{port}/version.json")
         yield f"http://127.0.0.1:{port}"
 
