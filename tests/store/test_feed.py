@@ -88,6 +88,13 @@ async def test_what_a_newer_version_writes_is_passed_over(jobs, feed):
     assert feed.changed[-1] == ("vms", 7)
 
 
+async def test_rows_that_a_refill_found_the_same_are_no_news(jobs, feed):
+    for event in (b'{"view":"vms","generation":8,"same":true}', b'{"view":"networks","generation":9}'):
+        await jobs.redis.xadd(jobs.keys.events, {"view": event})
+    await eventually(lambda: ("networks", 9) in feed.changed)
+    assert ("vms", 8) not in feed.changed
+
+
 async def test_a_slow_follower_is_cut_off_and_resumes_where_it_was(jobs, feed):
     job = (await submitted(jobs)).job
     async with feed.follow(job.id, 0) as events:

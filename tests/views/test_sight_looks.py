@@ -83,6 +83,14 @@ async def test_what_is_not_seen_of_a_row_is_left_out_after_a_refresh_too():
     assert after is before
 
 
+async def test_the_very_same_rows_are_seen_as_before_and_as_fresh_as_they_are():
+    first = await reading([row(1, "web-1"), row(2, "db-1")], 1)
+    before = await sight("ann").look(VMS, first)
+    after = await sight("ann").look(VMS, first.read_again(2, 2.0))
+    assert after.rows is before.rows
+    assert (after.generation, after.as_of, after.rendered, after.answers) == (2, 2.0, {}, {})
+
+
 async def test_other_tags_decide_anew_about_rows_that_are_the_same():
     rows = await reading([row(1, "web-1"), row(2, "db-1")], 1)
     on_one, on_two = VmTag(id=1, vm_id=1, tag="prod"), VmTag(id=1, vm_id=2, tag="prod")

@@ -109,6 +109,22 @@ async def test_what_was_rendered_is_not_shared_between_sources_or_generations(pr
     assert (await reader.read()).rendered == {}
 
 
+async def test_a_refill_keeps_the_rows_that_are_the_same_and_their_order_where_all_are(process, asked, now, redis):
+    reader = process()
+    before = await reader.read()
+    asked.rows = [row(2, "db-1"), row(1, "web-1")]
+    await now.passes(LIFETIME + 1, redis)
+    same = await reader.read()
+    assert (asked.times, same.source) == (2, Source.LIVE)
+    assert same.rows is before.rows
+    assert same.generation > before.generation
+    asked.rows = [row(2, "db-1"), row(1, "web-1", running=False)]
+    await now.passes(LIFETIME + 1, redis)
+    changed = await reader.read()
+    assert changed.by_key[2] is before.by_key[2]
+    assert not changed.by_key[1].running
+
+
 # renewed in time
 
 
