@@ -44,10 +44,11 @@ from gateway.vergeos.client import VergeClient, open_client
 from gateway.vergeos.site import SiteCheck
 from gateway.vergeos.writers import Writers
 from gateway.views import Views
+from gateway.views.facts import facts_of_target
 from gateway.views.noticing import Noticing
 from gateway.views.platform import show_platform
 from gateway.views.protection import Protection
-from gateway.views.sight import facts_of_target, job_filter
+from gateway.views.sight import job_filter
 
 Report = Callable[[JobView], Awaitable[None]]
 

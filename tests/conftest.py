@@ -137,12 +137,15 @@ class RedisServer:
 
 
 @pytest.fixture(scope="session")
-def session_redis():
-    binary = server_binary()
-    if binary is None:
-        pytest.skip(NO_REDIS)
+def redis_program():
+    """The Redis server of this machine; a test that needs it is skipped where there is none."""
+    return server_binary() or pytest.skip(NO_REDIS)
+
+
+@pytest.fixture(scope="session")
+def session_redis(redis_program):
     folder = Path(tempfile.mkdtemp(prefix="redis-"))
-    server = RedisServer(binary, folder)
+    server = RedisServer(redis_program, folder)
     server.start()
     yield server
     server.stop()
@@ -150,12 +153,9 @@ def session_redis():
 
 
 @pytest.fixture
-def own_redis(tmp_path):
+def own_redis(redis_program, tmp_path):
     """A Redis of this test alone, to be killed and restarted."""
-    binary = server_binary()
-    if binary is None:
-        pytest.skip(NO_REDIS)
-    server = RedisServer(binary, tmp_path)
+    server = RedisServer(redis_program, tmp_path)
     server.start()
     yield server
     server.stop()

@@ -26,19 +26,8 @@ WAITING_SECONDS = 60  # a wait that is not renewed runs out; that of a process t
 
 LIVE = frozenset(
     {
-        *(
-            "job",
-            "job-events",
-            "job-calls",
-            "jobs",
-            "active",
-            "unbegun",
-            "open-of",
-            "open-as",
-            "waits",
-            "asked",
-            "queue",
-        ),
+        *("job", "job-events", "job-calls", "jobs", "active", "unbegun", "open-of", "open-as"),
+        *("waits", "asked", "queue"),
         *("access", "api-keys", "api-keys-used", "blocked", "events", "sight"),
         *("seal", "identity", "frozen", "audit", "enrolled"),
     }

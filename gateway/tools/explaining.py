@@ -7,8 +7,8 @@ from gateway.core.errors import UnknownObject
 from gateway.core.policy import ANY, Facts
 from gateway.core.tool import Tool
 from gateway.services import Services
+from gateway.views.facts import LISTS, facts_in_full
 from gateway.views.inventory import parse_ref
-from gateway.views.sight import LISTS, facts_in_full
 
 
 async def explain(services: Services, caller: Caller, tool: Tool, ref: str | None) -> str:

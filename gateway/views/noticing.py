@@ -9,10 +9,11 @@ from gateway.core.policy import Right
 from gateway.core.spender import Spender
 from gateway.vergeos import spending
 from gateway.views.declared import View
+from gateway.views.facts import LISTS
 from gateway.views.journal import ALARMS
 from gateway.views.reads import ANY_AGE
 from gateway.views.rows import Rows
-from gateway.views.sight import LISTS, Sight
+from gateway.views.sight import Sight
 from gateway.views.views import Views
 
 FOLLOWED: Final = {view.name: view for view in (*LISTS.values(), ALARMS)}

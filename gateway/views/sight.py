@@ -6,39 +6,28 @@ rows that it was made of, so that all callers of that right share it and nobody 
 
 import asyncio
 import dataclasses
-from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from gateway.core.cluster import Tier
 from gateway.core.errors import UpstreamError
-from gateway.core.job import Job, Target
+from gateway.core.job import Job
 from gateway.core.nic import NicRow
 from gateway.core.permission import Permission
 from gateway.core.policy import Facts, Right, system_facts
 from gateway.core.tenant import Tenant, TenantNode, TenantRow
 from gateway.vergeos.slices import in_slices
 from gateway.views.arranging import indexed
-from gateway.views.cluster import CLUSTERS, NODES
+from gateway.views.cluster import NODES
 from gateway.views.declared import VMS, T, View
-from gateway.views.networks import NETWORKS
+from gateway.views.facts import LISTS, UNTOLD, VmFacts, bare_facts, facts_of, one
 from gateway.views.reads import Reads
 from gateway.views.rows import Rows
 from gateway.views.tags import VM_TAGS
-from gateway.views.tenants import TENANTS
 from gateway.views.vm_parts import VM_NETWORKS, by_machine
 
 Keep = Callable[[Any], Any]
 """Returns a row as it may be shown, None where it may not."""
-
-LISTS: Final[Mapping[str, View[Any]]] = {
-    "vm": VMS,
-    "network": NETWORKS,
-    "tenant": TENANTS,
-    "node": NODES,
-    "cluster": CLUSTERS,
-}
-"""The list of each kind of object, which decides what is seen of it anywhere."""
 
 KINDS: Final = {view.name: kind for kind, view in LISTS.items()}
 OF_VMS: Final = frozenset(
@@ -54,8 +43,6 @@ ABOUT_VMS: Final[tuple[tuple[str, View[Any]], ...]] = (("tag", VM_TAGS), ("netwo
 PLACED: Final = frozenset({"tenant"})
 """Views whose rows name nodes and no cluster."""
 VERGEOS_WORDS: Final = {"vnet": "network"}
-UNTOLD: Final = frozenset({"tag", "network", "node", "cluster"})
-"""What nobody knows of a VM of which no more than its name is known."""
 
 
 class Sight:
@@ -137,7 +124,7 @@ class Sight:
         rows: Rows[Any] = self._of(view).rendered[self._name(view)]
         return rows
 
-    def _keep(self, view: View[Any], around: "Surroundings") -> Keep:
+    def _keep(self, view: View[Any], around: "VmFacts") -> Keep:
         kind = KINDS.get(view.name) or SINGLES.get(view.kind)
         if kind is not None:
             return lambda row: self._shown(row) if self._sees(facts_of(kind, row, self._site, around)) else None
@@ -176,8 +163,8 @@ class Sight:
 
         return keep
 
-    async def _around(self) -> "Surroundings":
-        return await Surroundings.of(self._known.get(VM_TAGS.name), self._known.get(VM_NETWORKS.name))
+    async def _around(self) -> "VmFacts":
+        return await VmFacts.of(self._known.get(VM_TAGS.name), self._known.get(VM_NETWORKS.name))
 
     def _sees(self, facts: Facts) -> bool:
         return self._right.decide(Permission.READ, facts).allowed
@@ -202,7 +189,7 @@ class Sight:
         if isinstance(row, Tier):
             seen = (part for part in row.clusters if not self._hidden_place(part.cluster, None))
             return row.model_copy(update={"clusters": tuple(seen)})
-        vm: Facts = {"kind": ("vm",), "site": (self._site,), "name": _one(getattr(row, "nas", None))}
+        vm: Facts = {"kind": ("vm",), "site": (self._site,), "name": one(getattr(row, "nas", None))}
         if vm["name"] and not self._right.blind_to(UNTOLD).decide(Permission.READ, vm).allowed:
             return row.model_copy(update={"nas": None})
         return row
@@ -212,7 +199,7 @@ class Sight:
         hidden = self._places.get((cluster, node))
         if hidden is None:
             hidden = self._places[cluster, node] = {}
-            site, where, on = (self._site,), _one(cluster), _one(node)
+            site, where, on = (self._site,), one(cluster), one(node)
             if where and not self._sees({"kind": ("cluster",), "site": site, "cluster": where}):
                 hidden["cluster"] = None
             if on and not self._sees({"kind": ("node",), "site": site, "node": on, "cluster": self._cluster_of(node)}):
@@ -225,7 +212,7 @@ class Sight:
         return tuple(row.cluster for row in (nodes.by_name.get(node, ()) if nodes and node else ()) if row.cluster)
 
     def _sees_network(self, name: str) -> bool:
-        return self._sees({"kind": ("network",), "site": (self._site,), "network": _one(name)})
+        return self._sees({"kind": ("network",), "site": (self._site,), "network": one(name)})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -255,73 +242,6 @@ class Looked:
         return known
 
 
-@dataclasses.dataclass(frozen=True)
-class Surroundings:
-    """What is known of VMs besides their rows: their tags by VM, their networks by machine."""
-
-    tags: Mapping[int, tuple[str, ...]]
-    networks: Mapping[int, tuple[str, ...]]
-
-    @classmethod
-    async def of(cls, tagged: Rows[Any] | None, linked: Rows[Any] | None) -> "Surroundings":
-        """Return what these views tell; nothing where they are not needed."""
-        return cls(await _gathered(tagged, "vm_id", "tag"), await _gathered(linked, "machine", "network"))
-
-
-NOTHING_ELSE: Final = Surroundings({}, {})
-
-
-async def _gathered(rows: Rows[Any] | None, by: str, member: str) -> Mapping[int, tuple[str, ...]]:
-    """Return a member of all rows that agree in another one, by that; gathered once for each reading."""
-    if rows is None:
-        return {}
-    gathered: Mapping[int, tuple[str, ...]] | None = rows.rendered.get(("gathered", by))
-    if gathered is None:
-        found = defaultdict[int, tuple[str, ...]](tuple)
-
-        def gather(row: Any) -> None:
-            found[getattr(row, by)] += (getattr(row, member),)
-
-        await in_slices(rows.rows, gather)
-        gathered = rows.rendered["gathered", by] = found
-    return gathered
-
-
-def facts_of(kind: str, row: Any, site: str, around: Surroundings) -> Facts:
-    """Return the facts of an object that its row tells."""
-    facts: dict[str, tuple[str, ...]] = {"kind": (kind,), "site": (site,)}
-    if kind == "vm":
-        facts |= {"name": (row.name,), "node": _one(row.node), "cluster": _one(row.cluster)}
-        facts |= {"tag": around.tags.get(row.id, ()), "network": around.networks.get(row.machine_id, ())}
-    elif kind == "node":
-        facts |= {"node": (row.name,), "cluster": _one(row.cluster)}
-    else:
-        facts[kind] = (row.name,)
-    return facts
-
-
-async def facts_of_target(views: Reads, target: Target, right: Right, site: str) -> tuple[Facts, Right]:
-    """Return the facts of a job's object that `right` asks for, and the right that decides by them.
-
-    Of an object that is gone no more than its name is known. Raises an UpstreamError.
-    """
-    view = LISTS[target.kind]
-    row = (await views.rows(view)).by_key.get(target.key) or (await views.rows(view, max_age=0)).by_key.get(target.key)
-    if row is None:
-        return _bare(target, site), right.blind_to(UNTOLD) if target.kind == "vm" else right
-    tagged = await views.rows(VM_TAGS) if "tag" in right.fields else None
-    linked = await views.rows(VM_NETWORKS) if "network" in right.fields else None
-    return facts_of(target.kind, row, site, await Surroundings.of(tagged, linked)), right
-
-
-async def facts_in_full(views: Reads, kind: str, row: Any, site: str) -> Facts:
-    """Return all facts of an object of a list. Raises an UpstreamError."""
-    around = NOTHING_ELSE
-    if kind == "vm":
-        around = await Surroundings.of(await views.rows(VM_TAGS), await views.rows(VM_NETWORKS))
-    return facts_of(kind, row, site, around)
-
-
 async def job_filter(views: Reads, right: Right, site: str) -> Callable[[Job], bool]:
     """Return what tells whether a job's object may be seen.
 
@@ -343,15 +263,6 @@ async def job_filter(views: Reads, right: Right, site: str) -> Callable[[Job], b
         if everything is not None and shown is not None and job.target.key in everything.by_key:
             return job.target.key in shown.by_key
         known = blind if job.target.kind == "vm" else right
-        return known.decide(Permission.READ, _bare(job.target, site)).allowed
+        return known.decide(Permission.READ, bare_facts(job.target, site)).allowed
 
     return seen
-
-
-def _bare(target: Target, site: str) -> Facts:
-    name = "name" if target.kind == "vm" else target.kind
-    return {"kind": (target.kind,), "site": (site,), name: (target.name,)}
-
-
-def _one(value: str | None) -> tuple[str, ...]:
-    return (value,) if value else ()

@@ -10,8 +10,7 @@ from redis import Redis
 from redis.exceptions import AuthenticationError, NoPermissionError
 from redis.exceptions import ConnectionError as NotReached
 
-from gateway.store.embedded import server_binary
-from tests.conftest import NO_REDIS, PATIENCE_SECONDS, eventually, free_port
+from tests.conftest import PATIENCE_SECONDS, eventually, free_port
 from tests.deploy.programs import ROOT
 
 FILES = ROOT / "k8s/base/redis"
@@ -58,11 +57,8 @@ class DeployedRedis:
 
 
 @pytest.fixture
-def deployed(tmp_path):
-    binary = server_binary()
-    if binary is None:
-        pytest.skip(NO_REDIS)
-    made = DeployedRedis(tmp_path, binary)
+def deployed(redis_program, tmp_path):
+    made = DeployedRedis(tmp_path, redis_program)
     yield made
     made.kill()
 

@@ -9,7 +9,7 @@ from gateway.core.tool import Effect
 from gateway.rights.issuing import issue, revoke
 from gateway.store.api_keys import NewKey
 from gateway.tools import CATALOG
-from gateway.views.sight import LISTS
+from gateway.views.facts import LISTS
 from gateway.views.tags import VM_TAGS
 from gateway.views.vm_parts import VM_NETWORKS
 from tests.rights.oracle import Oracle, policy_text, select_texts, shuffle, site_of

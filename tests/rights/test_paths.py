@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 from redis.asyncio.connection import AbstractConnection
 
-from gateway.views.sight import LISTS
+from gateway.views.facts import LISTS
 from tests.rights.matrix import FACES, callers, groups
 from tests.rights.test_matrix import served
 
