@@ -188,7 +188,7 @@ async def answer_question(call: Call, tool: Tool, job_id: str, *, yes: bool, que
     """Answer what a job of this tool asks, with `question` only the one of this key; return the job.
 
     It takes the permissions of the tool, for a yes also those of its graver choices.
-    An agent answers nothing. Raises `Forbidden`, `UnknownJob`, `JobEnded`, `InvalidArgument`, `StoreError`.
+    Only a person answers. Raises `Forbidden`, `UnknownJob`, `JobEnded`, `InvalidArgument`, `StoreError`.
     """
     services, caller = call.services, call.caller
     given = {"tool": tool.name, "job": job_id, "yes": yes}
